@@ -1,0 +1,75 @@
+// swift-tools-version: 6.2
+// Postern: small daemons for a stock Postfix. The map of the targets is in README.md.
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+/// A library or test target of ours: every one is built with the same settings.
+func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+func system(_ name: String, pkgConfig: String, apt: String) -> Target {
+    .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([apt])])
+}
+
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "postern",
+    products: [
+        .executable(name: "postern", targets: ["postern"]),
+        .executable(name: "postern-dkim", targets: ["postern-dkim"]),
+        .executable(name: "postern-dns", targets: ["postern-dns"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    ],
+    targets: [
+        // Below the line: no sockets, files, clocks or random sources.
+        library("PosternMail"),
+        library("PosternDNS", ["PosternMail", "CLDNS"]),
+        library("PosternAuth", ["PosternMail", "PosternDNS", "COpenSSL"]),
+        // Above the line.
+        library("PosternSocket", ["PosternMail", "PosternDNS"]),
+        library("PosternMilter", ["PosternMail", "CMilter"]),
+        library("PosternForwarder", ["PosternMail", "PosternDNS", nioCore, nioPosix]),
+        library("PosternDaemon", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "CToml"]),
+        library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternDaemon", argumentParser]),
+        program("postern-dkim", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
+        program("postern-dns", ["PosternMail", "PosternDNS", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
+        program("postern", ["PosternAdmin"]),
+        // The C libraries.
+        system("CMilter", pkgConfig: "milter", apt: "libmilter-dev"),
+        system("COpenSSL", pkgConfig: "libcrypto", apt: "libssl-dev"),
+        system("CLDNS", pkgConfig: "ldns", apt: "libldns-dev"),
+        .target(name: "CToml", cxxSettings: [.define("TOML_EXCEPTIONS", to: "0")]),
+        // Tests, and what they share.
+        .target(name: "TestSupport", dependencies: ["PosternMail", "PosternDNS"], path: "Tests/Support", swiftSettings: settings),
+        .target(name: "PostfixHarness", dependencies: [], path: "Tests/PostfixHarness", swiftSettings: settings),
+        tests("PosternMailTests", ["PosternMail", "TestSupport"]),
+        tests("PosternDNSTests", ["PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PosternAuthTests", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PosternSocketTests", ["PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PosternMilterTests", ["PosternMilter", "PosternMail", "TestSupport"]),
+        tests("PosternForwarderTests", ["PosternForwarder", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PosternDaemonTests", ["PosternDaemon", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PosternAdminTests", ["PosternAdmin", "PosternDaemon", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("SigningFilterTests", ["postern-dkim", "PosternMilter", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("EndToEndTests", ["PostfixHarness", "TestSupport"]),
+    ],
+    cxxLanguageStandard: .cxx17
+)

@@ -1,0 +1,31 @@
+// What a milter daemon does with mail, as a protocol of values: the door calls it, an executable implements it.
+// One filter belongs to one SMTP session. Its calls come one at a time, though on different threads.
+
+public import PosternMail
+
+/// A session's filter. The order is that of SMTP: `helo`, then for each message `mail`, `recipient`..., `header`...,
+/// `endOfHeader`, `body`..., and either `endOfMessage` or `abort`.
+public protocol Filter: AnyObject {
+    /// HELO or EHLO; may come again (STARTTLS, a second EHLO).
+    func helo(_ name: [UInt8])
+    /// A new message begins; state of an older one is gone.
+    func mail(_ envelope: Envelope)
+    /// One accepted recipient, without angle brackets.
+    func recipient(_ address: [UInt8])
+    /// One field of the header, in order, top to bottom.
+    func header(_ field: HeaderField)
+    /// The header is complete. The queue id is known now.
+    /// - Returns: whether the body is wanted at all.
+    func endOfHeader(queueID: String?) -> BodyInterest
+    /// A piece of the body, CRLF line ends, at most 65,535 octets.
+    func body(_ chunk: Span<UInt8>) -> BodyInterest
+    /// The last word. Called whether or not the body was wanted.
+    func endOfMessage() -> Verdict
+    /// The message is over without a verdict.
+    func abort()
+}
+
+/// Whether more of the body is wanted.
+public enum BodyInterest: Hashable, Sendable {
+    case wanted, enough
+}
