@@ -1,0 +1,154 @@
+// One event as one line of text or one JSON object. Whatever is in it, the line is one line: controls, line and
+// paragraph separators and invisible formatting characters become \xHH, so that nobody can write another's line.
+
+import Glibc
+import PosternMail
+import PosternSocket
+
+/// Who writes, and in which form.
+struct LogRendering: Sendable {
+    let program: String
+    let pid: Int32
+    let format: LogFormat
+
+    /// Longest line, its line end included: what one write(2) to a pipe does in one piece. Source: pipe(7), PIPE_BUF.
+    static let maxLineOctets = 4096
+    /// Longest text in a JSON object, so that the whole object fits, escapes and all.
+    static let maxJSONTextOctets = 1024
+
+    /// The line without program, process id and line end: Postfix's grammar or a JSON object.
+    func message(of event: LogEvent, at now: UnixTime) -> String {
+        switch format {
+        case .postfix: Self.text(of: event)
+        case .json: json(of: event, at: now)
+        }
+    }
+
+    /// - Returns: `text` cut to `octets` octets at a character, with `...` to show it.
+    static func cut(_ text: String, to octets: Int) -> String {
+        guard text.utf8.count > octets else { return text }
+        var kept = ""
+        var count = 3
+        for character in text.unicodeScalars {
+            count += character.utf8.count
+            guard count <= octets else { break }
+            kept.unicodeScalars.append(character)
+        }
+        return kept + "..."
+    }
+
+    /// `warning: ...` as Postfix's own programs write it; info lines and outcomes have no word before them.
+    static func text(of event: LogEvent) -> String {
+        switch event {
+        case .outcome(let line): printable("\(line)")
+        case .note(.info, let text): printable(text)
+        case .note(let level, let text): "\(level): \(printable(text))"
+        }
+    }
+
+    /// The text with everything that is no printable character as `\xHH`, octet by octet.
+    static func printable(_ text: String) -> String {
+        if text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) { return text }
+        var safe = ""
+        for scalar in text.unicodeScalars {
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned:
+                for octet in scalar.utf8 { safe += "\\x" + hex(octet) }
+            default: safe.unicodeScalars.append(scalar)
+            }
+        }
+        return safe
+    }
+
+    private static func hex(_ octet: UInt8) -> String {
+        let digits = String(octet, radix: 16, uppercase: true)
+        return digits.utf8.count < 2 ? "0" + digits : digits
+    }
+
+    // MARK: JSON
+
+    private func json(of event: LogEvent, at now: UnixTime) -> String {
+        var object = JSONLine()
+        object.add("time", .text(Self.timestamp(now)))
+        object.add("program", .text(program))
+        object.add("pid", .number(Int(pid)))
+        object.add("level", .text("\(event.level)"))
+        switch event {
+        case .note(_, let text): object.add("text", .text(Self.cut(Self.printable(text), to: Self.maxJSONTextOctets)))
+        case .outcome(let line):
+            let name = LogText.client(line.client).prefix { $0 != "[" }
+            object.add("queue_id", .optional(line.queueID))
+            object.add("action", .text(line.action))
+            object.add("stage", .text(line.stage))
+            object.add("client_name", .optional(name == "unknown" ? nil : String(name)))
+            object.add("client_address", .optional(line.client.address.map { "\($0)" }))
+            object.add("text", .text(Self.cut(Self.printable(line.text), to: Self.maxJSONTextOctets)))
+            object.add("from", .optional(line.mailFrom.map(LogText.escaped)))
+            object.add("to", .optional(line.recipient.map(LogText.escaped)))
+            object.add("proto", .optional(line.proto))
+            object.add("helo", .optional(line.helo.map(LogText.escaped)))
+        }
+        return object.description
+    }
+
+    /// `2026-11-21T01:52:23.004Z`. Source: RFC 3339 §5.6.
+    static func timestamp(_ now: UnixTime) -> String {
+        var seconds = time_t(now.seconds)
+        var fields = tm()
+        gmtime_r(&seconds, &fields)
+        let milliseconds = (now.nanoseconds / 1_000_000) - now.seconds * 1000
+        func padded(_ number: Int, _ width: Int) -> String {
+            let digits = String(number)
+            return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
+        }
+        let date =
+            "\(padded(Int(fields.tm_year) + 1900, 4))-\(padded(Int(fields.tm_mon) + 1, 2))-\(padded(Int(fields.tm_mday), 2))"
+        let time = "\(padded(Int(fields.tm_hour), 2)):\(padded(Int(fields.tm_min), 2)):\(padded(Int(fields.tm_sec), 2))"
+        return "\(date)T\(time).\(padded(Int(milliseconds), 3))Z"
+    }
+}
+
+/// One JSON object on one line, in the order of its `add`s. Source: RFC 8259 §7.
+struct JSONLine: CustomStringConvertible {
+    enum Value {
+        case text(String)
+        case number(Int)
+        case null
+
+        static func optional(_ text: String?) -> Value { text.map(Value.text) ?? .null }
+    }
+
+    private var members = ""
+
+    mutating func add(_ key: String, _ value: Value) {
+        if !members.isEmpty { members += "," }
+        members += Self.quoted(key) + ":"
+        switch value {
+        case .text(let text): members += Self.quoted(text)
+        case .number(let number): members += String(number)
+        case .null: members += "null"
+        }
+    }
+
+    var description: String { "{\(members)}" }
+
+    /// RFC 8259 §7: quotation mark, reverse solidus and U+0000 to U+001F must be escaped; DEL and U+2028/9 are too, since
+    /// some readers take them for line ends or worse.
+    static func quoted(_ text: String) -> String {
+        var quoted = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": quoted += "\\\""
+            case "\\": quoted += "\\\\"
+            case "\n": quoted += "\\n"
+            case "\r": quoted += "\\r"
+            case "\t": quoted += "\\t"
+            case "\u{0}"..."\u{1F}", "\u{7F}"..."\u{9F}", "\u{2028}", "\u{2029}":
+                let digits = String(scalar.value, radix: 16)
+                quoted += "\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits
+            default: quoted.unicodeScalars.append(scalar)
+            }
+        }
+        return quoted + "\""
+    }
+}

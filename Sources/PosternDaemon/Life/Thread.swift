@@ -1,0 +1,81 @@
+// A thread of our own, where a door's library brings none: smfi_main's, a policy connection's. No pool, no priorities.
+
+import Glibc
+public import PosternSocket
+
+/// A running thread that nobody has waited for yet.
+///
+/// The signals that stop or reload a daemon are blocked in it: they belong to the main thread (PLATFORM §10).
+public struct Thread: ~Copyable, Sendable {
+    private let handle: pthread_t
+
+    /// What a thread of ours needs at most: libmilter's callbacks and SQLite were seen below a quarter of it.
+    public static let usualStackOctets = 512 * 1024
+
+    /// Starts a thread.
+    ///
+    /// - Parameter name: for ps(1) and gdb(1), at most 15 octets.
+    /// - Parameter body: a plain function, or a closure made in one. A closure written in `@main` is isolated to the
+    ///   main actor and would trap here (PLATFORM TRAP 1).
+    /// - Throws: when the system gives no thread: too many, or no memory.
+    public static func start(
+        name: String, stackOctets: Int = usualStackOctets, body: @escaping @Sendable () -> Void
+    ) throws(SocketError) -> Thread {
+        var attributes = pthread_attr_t()
+        guard pthread_attr_init(&attributes) == 0 else { throw .system(operation: "thread \(name)", errno: ENOMEM) }
+        defer { pthread_attr_destroy(&attributes) }
+        let sized = pthread_attr_setstacksize(&attributes, stackOctets)
+        guard sized == 0 else { throw .system(operation: "stack of thread \(name)", errno: sized) }
+        let task = Unmanaged.passRetained(ThreadTask(name: name, body: body))  // released by runThread
+        var handle = pthread_t()
+        let code = pthread_create(&handle, &attributes, runThread, task.toOpaque())
+        guard code == 0 else {
+            task.release()  // nobody will run it
+            throw .system(operation: "thread \(name)", errno: code)
+        }
+        return Thread(handle: handle)
+    }
+
+    /// Waits until the body has returned.
+    public consuming func join() {
+        pthread_join(handle, nil)
+        discard self
+    }
+
+    /// Lets it run on its own; the same as letting go of this value.
+    public consuming func detach() {
+        pthread_detach(handle)
+        discard self
+    }
+
+    deinit { pthread_detach(handle) }
+}
+
+private final class ThreadTask: Sendable {
+    let name: String
+    let body: @Sendable () -> Void
+
+    init(name: String, body: @escaping @Sendable () -> Void) {
+        self.name = name
+        self.body = body
+    }
+}
+
+/// The thread's first function. Plain, so that no actor owns it.
+private func runThread(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    guard let context else { return nil }
+    let task = Unmanaged<ThreadTask>.fromOpaque(context).takeRetainedValue()  // retained by Thread.start
+    DaemonSignals.blockHere()
+    nameThread(task.name)
+    task.body()
+    return nil
+}
+
+/// Source: proc_pid_comm(5); pthread_setname_np(3) does the same and is hidden from Swift without _GNU_SOURCE.
+private func nameThread(_ name: String) {
+    let file = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+    guard file >= 0 else { return }  // a name is a comfort
+    let octets = Array(name.utf8.prefix(15))
+    _ = write(file, octets, octets.count)
+    close(file)
+}
