@@ -1,0 +1,170 @@
+// libmilter's callbacks: C pointers in, values out, and a filter's answers back. Nothing is decided here.
+// Calls for one SMTP session come one at a time but on different threads (PLATFORM: Debian's libmilter has a worker
+// pool), so all state hangs on the session's context and none on a thread. Source: sendmail's libmilter documentation.
+
+import CMilter
+import Glibc
+import PosternMail
+
+/// What the callbacks of every session share; set once, before smfi_main.
+struct MilterContext: Sendable {
+    var needs: MilterNeeds
+    var makeFilter: @Sendable (SMTPSession) -> any Filter
+    var transactions: OpenTransactions
+    var log: any LogSink
+}
+
+/// The process's one milter: libmilter keeps its listener and its callbacks in globals.
+enum Milter {
+    /// Written once by `MilterServer.init`, before libmilter starts a thread, and only read from then on.
+    nonisolated(unsafe) static var context: MilterContext?
+
+    static let name = CString("postern")
+
+    /// The table of callbacks. A plain function on purpose: closures written in an `@main` type would be bound to the
+    /// main actor and trap on libmilter's threads.
+    static func callbacks() -> smfiDesc {
+        var table = smfiDesc()
+        table.xxfi_name = name.pointer
+        table.xxfi_version = Int32(SMFI_VERSION)
+        table.xxfi_flags = context?.needs.actions ?? 0
+        table.xxfi_negotiate = { Milter.negotiate($0, $1, $2, $5, $6, $7, $8) }
+        table.xxfi_connect = { Milter.connect($0, $1, $2) }
+        table.xxfi_helo = { Milter.helo($0, $1) }
+        table.xxfi_envfrom = { Milter.mail($0, $1) }
+        table.xxfi_envrcpt = { Milter.recipient($0, $1) }
+        table.xxfi_header = { Milter.header($0, $1, $2) }
+        table.xxfi_eoh = { Milter.endOfHeader($0) }
+        table.xxfi_body = { Milter.body($0, $1, $2) }
+        table.xxfi_eom = { Milter.endOfMessage($0) }
+        table.xxfi_abort = { Milter.abort($0) }
+        table.xxfi_close = { Milter.close($0) }
+        return table
+    }
+
+    // MARK: Session
+
+    private static func negotiate(
+        _ raw: OpaquePointer?, _ actions: UInt, _ steps: UInt, _ wantedActions: UnsafeMutablePointer<UInt>?,
+        _ wantedSteps: UnsafeMutablePointer<UInt>?, _ spare1: UnsafeMutablePointer<UInt>?,
+        _ spare2: UnsafeMutablePointer<UInt>?
+    ) -> sfsistat {
+        guard let context, let wantedActions, let wantedSteps else { return sfsistat(SMFIS_REJECT) }
+        if let missing = context.needs.missing(actions: actions, steps: steps) {
+            context.log.error(
+                "expected Postfix 2.6 or newer, found a mail server without \(missing); refusing its connection")
+            return sfsistat(SMFIS_REJECT)
+        }
+        for (stage, names) in MilterMacros.byStage where smfi_setsymlist(raw, stage, names.pointer) != MI_SUCCESS {
+            context.log.error("libmilter did not take the list of macros of stage \(stage); refusing the connection")
+            return sfsistat(SMFIS_REJECT)
+        }
+        wantedActions.pointee = context.needs.actions
+        wantedSteps.pointee = context.needs.protocolSteps
+        spare1?.pointee = 0
+        spare2?.pointee = 0
+        return sfsistat(SMFIS_CONTINUE)
+    }
+
+    private static func connect(
+        _ raw: OpaquePointer?, _ name: UnsafeMutablePointer<CChar>?, _ address: UnsafeMutablePointer<sockaddr>?
+    ) -> sfsistat {
+        guard let context else { return sfsistat(SMFIS_TEMPFAIL) }
+        let (ip, port) = MilterValues.address(address)
+        let client = SMTPClient(name: MilterValues.octets(name), address: ip, port: port)
+        let session = MilterSession(
+            SMTPSession(
+                client: client,
+                daemonName: macro(raw, MilterMacros.daemonName).map { String(decoding: $0, as: UTF8.self) }),
+            context: context)
+        guard smfi_setpriv(raw, Unmanaged.passRetained(session).toOpaque()) == MI_SUCCESS else {
+            Unmanaged.passUnretained(session).release()
+            return sfsistat(SMFIS_TEMPFAIL)
+        }
+        return sfsistat(SMFIS_NOREPLY)
+    }
+
+    private static func helo(_ raw: OpaquePointer?, _ name: UnsafeMutablePointer<CChar>?) -> sfsistat {
+        session(raw)?.filter.helo(MilterValues.octets(name))
+        return sfsistat(SMFIS_NOREPLY)
+    }
+
+    /// Also after a session that never began (libmilter may call it without connect).
+    private static func close(_ raw: OpaquePointer?) -> sfsistat {
+        guard let pointer = smfi_getpriv(raw) else { return sfsistat(SMFIS_CONTINUE) }
+        smfi_setpriv(raw, nil)
+        let owned = Unmanaged<MilterSession>.fromOpaque(pointer)
+        owned.takeUnretainedValue().end()
+        owned.release()  // the one release for connect's passRetained
+        return sfsistat(SMFIS_CONTINUE)
+    }
+
+    // MARK: Message
+
+    private static func mail(_ raw: OpaquePointer?, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?)
+        -> sfsistat
+    {
+        guard let session = session(raw) else { return sfsistat(SMFIS_TEMPFAIL) }
+        let login = macro(raw, MilterMacros.login).flatMap { $0.isEmpty ? nil : $0 }
+        session.begin(Envelope(mailFrom: MilterValues.path(arguments?.pointee), login: login))
+        return sfsistat(SMFIS_NOREPLY)
+    }
+
+    private static func recipient(
+        _ raw: OpaquePointer?, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
+    ) -> sfsistat {
+        session(raw)?.filter.recipient(MilterValues.path(arguments?.pointee))
+        return sfsistat(SMFIS_NOREPLY)
+    }
+
+    private static func header(
+        _ raw: OpaquePointer?, _ name: UnsafeMutablePointer<CChar>?, _ value: UnsafeMutablePointer<CChar>?
+    ) -> sfsistat {
+        session(raw)?.filter.header(
+            HeaderField(name: MilterValues.octets(name), value: MilterValues.headerValue(value)))
+        return sfsistat(SMFIS_NOREPLY)
+    }
+
+    private static func endOfHeader(_ raw: OpaquePointer?) -> sfsistat {
+        guard let session = session(raw) else { return sfsistat(SMFIS_NOREPLY) }
+        session.queueID = macro(raw, MilterMacros.queueID).map { String(decoding: $0, as: UTF8.self) }
+        session.bodyInterest = session.filter.endOfHeader(queueID: session.queueID)
+        return sfsistat(SMFIS_NOREPLY)
+    }
+
+    private static func body(_ raw: OpaquePointer?, _ chunk: UnsafeMutablePointer<UInt8>?, _ count: Int) -> sfsistat {
+        guard let session = session(raw) else { return sfsistat(SMFIS_CONTINUE) }
+        if session.bodyInterest == .wanted, let chunk {
+            session.bodyInterest = session.filter.body(UnsafeBufferPointer(start: chunk, count: count).span)
+        }
+        return sfsistat(session.bodyInterest == .wanted ? SMFIS_CONTINUE : SMFIS_SKIP)
+    }
+
+    private static func endOfMessage(_ raw: OpaquePointer?) -> sfsistat {
+        guard let session = session(raw) else { return sfsistat(SMFIS_TEMPFAIL) }
+        let verdict = session.filter.endOfMessage()
+        defer { session.end() }
+        do throws(MilterError) {
+            return try MilterAnswer.give(verdict, to: raw)
+        } catch {
+            session.log.error("\(session.queueID ?? "NOQUEUE"): \(error); answering 4xx so that the sender tries again")
+            return sfsistat(SMFIS_TEMPFAIL)
+        }
+    }
+
+    private static func abort(_ raw: OpaquePointer?) -> sfsistat {
+        session(raw)?.abort()
+        return sfsistat(SMFIS_CONTINUE)
+    }
+
+    // MARK: Context
+
+    private static func session(_ raw: OpaquePointer?) -> MilterSession? {
+        smfi_getpriv(raw).map { Unmanaged<MilterSession>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    /// A macro's octets; `nil` when Postfix did not send it.
+    private static func macro(_ raw: OpaquePointer?, _ name: CString) -> [UInt8]? {
+        smfi_getsymval(raw, name.pointer).map { MilterValues.octets($0) }
+    }
+}

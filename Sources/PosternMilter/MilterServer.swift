@@ -1,0 +1,55 @@
+// The life of the process's one milter: takes a listening socket, serves it, stops. libmilter would open its socket
+// itself, but it removes a socket that another process still serves, so ours arrives open (also from systemd).
+// One server a process: libmilter's listener is a global.
+
+import CMilter
+import Glibc
+public import PosternMail
+
+/// Why the milter could not start.
+public enum MilterServerError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// An operation and the text of its errno.
+    case system(String, String)
+    case libmilter(String)
+
+    public var description: String {
+        switch self {
+        case .system(let operation, let text): "milter: \(operation): \(text)"
+        case .libmilter(let call): "milter: libmilter's \(call) failed"
+        }
+    }
+}
+
+public struct MilterServer: Sendable {
+    /// Messages between MAIL and their verdict.
+    public let transactions: OpenTransactions
+    private let listener: Int32
+
+    /// Registers the callbacks and puts `listener` in the place of libmilter's own socket.
+    ///
+    /// Call it once in a process, before other threads exist that open files.
+    /// - Parameter listener: a listening UNIX or TCP socket; libmilter owns it from here on.
+    /// - Parameter makeFilter: called on libmilter's threads, once for each SMTP session.
+    public init(
+        listener: Int32, needs: MilterNeeds, log: any LogSink,
+        makeFilter: @escaping @Sendable (SMTPSession) -> any Filter
+    ) throws(MilterServerError) {
+        transactions = OpenTransactions()
+        Milter.context = MilterContext(needs: needs, makeFilter: makeFilter, transactions: transactions, log: log)
+        guard smfi_register(Milter.callbacks()) == MI_SUCCESS else { throw .libmilter("smfi_register") }
+        self.listener = try MilterListener.replace(by: listener)
+    }
+
+    /// Serves until `stop`. Blocks, and must run on a thread of its own: smfi_main takes HUP, TERM and INT for itself.
+    /// - Returns: whether libmilter ended as it should.
+    public func run() -> Bool { smfi_main() == MI_SUCCESS }
+
+    /// Ends `run`: no new sessions, and open ones end with their current command. Returns when libmilter knows.
+    /// Wait until `transactions.current` is 0 before, or Postfix applies its default action to open messages.
+    public func stop() {
+        // smfi_stop waits for the listener's lock, which is held over its 5 s poll: a connection wakes it.
+        MilterListener.wake(listener)
+        _ = smfi_stop()
+        MilterListener.wake(listener)
+    }
+}

@@ -1,0 +1,245 @@
+import Foundation
+import Glibc
+import PosternMail
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import PosternMilter
+
+/// What a recording filter saw, and what it shall answer.
+final class Script: Sendable {
+    struct State: Sendable {
+        var events: [String] = []
+        var fields: [HeaderField] = []
+        var envelope: Envelope?
+        var bodyOctets = 0
+        var verdict = Verdict()
+        var interest = BodyInterest.wanted
+    }
+    let state = Mutex(State())
+}
+
+/// Writes down what the door hands over.
+final class RecordingFilter: Filter {
+    let script: Script
+    init(_ session: SMTPSession, _ script: Script) {
+        self.script = script
+        script.state.withLock {
+            $0.events.append(
+                "connect \(LogText.client(session.client)) port \(session.client.port) \(session.daemonName ?? "-")")
+        }
+    }
+    private func note(_ text: String) { script.state.withLock { $0.events.append(text) } }
+    func helo(_ name: [UInt8]) { note("helo \(String(decoding: name, as: UTF8.self))") }
+    func mail(_ envelope: Envelope) {
+        script.state.withLock { $0.envelope = envelope }
+        note("mail \(LogText.escaped(envelope.mailFrom)) login \(envelope.login.map { LogText.escaped($0) } ?? "-")")
+    }
+    func recipient(_ address: [UInt8]) { note("recipient \(LogText.escaped(address))") }
+    func header(_ field: HeaderField) { script.state.withLock { $0.fields.append(field) } }
+    func endOfHeader(queueID: String?) -> BodyInterest {
+        note("eoh \(queueID ?? "-")")
+        return script.state.withLock { $0.interest }
+    }
+    func body(_ chunk: Span<UInt8>) -> BodyInterest {
+        let count = chunk.count
+        return script.state.withLock { state in
+            state.bodyOctets += count
+            return state.interest
+        }
+    }
+    func endOfMessage() -> Verdict {
+        note("eom")
+        return script.state.withLock { $0.verdict }
+    }
+    func abort() { note("abort") }
+}
+
+/// The process's one milter; each test's session finds its script by the client's name.
+enum TestMilter {
+    static let scripts = Mutex<[String: Script]>([:])
+    static let log = RecordingLog()
+    static let server = Result { try start() }
+
+    static func start() throws -> (server: MilterServer, path: String) {
+        var template = Array("/tmp/postern-test-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw MilterClientError.system("mkdtemp", errno) }
+        let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self) + "/milter.sock"
+        let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let bound = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(listener, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        guard bound == 0, listen(listener, 100) == 0 else { throw MilterClientError.system("listen", errno) }
+        let server = try MilterServer(
+            listener: listener, needs: MilterNeeds(recipients: true, quarantine: true), log: log
+        ) { session in
+            let name = String(decoding: session.client.name, as: UTF8.self)
+            return RecordingFilter(session, scripts.withLock { $0[name] } ?? Script())
+        }
+        Thread.detachNewThread { _ = server.run() }
+        return (server, path)
+    }
+
+    /// A session of a client of that name, negotiated and connected, and what its filter will see.
+    static func session(_ name: String, address: String = "192.0.2.7", macros: [(String, String)] = []) throws -> (
+        MilterClient, Script
+    ) {
+        let script = Script()
+        scripts.withLock { $0[name] = script }
+        let client = try MilterClient(path: server.get().path)
+        try client.negotiate()
+        try client.connect(name: name, address: address, macros: macros)
+        return (client, script)
+    }
+}
+
+@Suite("the milter door")
+struct MilterServerTests {
+    @Test("negotiates the least traffic, and leading space")
+    func negotiation() throws {
+        let client = try MilterClient(path: TestMilter.server.get().path)
+        try client.negotiate()
+        #expect(client.steps & 0x100000 != 0, "SMFIP_HDR_LEADSPC")
+        #expect(client.steps & 0x400 != 0, "SMFIP_SKIP")
+        for bit: UInt32 in [0x1000, 0x2000, 0x4000, 0x8000, 0x80, 0x40000] {
+            #expect(client.steps & bit != 0, "no reply \(bit)")
+        }
+        #expect(client.steps & 0x300 == 0x300, "neither DATA nor unknown commands")
+        #expect(client.actions == 0x131, "add, change, quarantine, macro lists")
+        #expect(client.macroLists == [0: "{daemon_name}", 2: "{auth_authen}", 5: "i", 6: "i", 1: "", 3: "", 4: ""])
+    }
+
+    @Test("refuses a mail server that offers too little")
+    func tooLittle() throws {
+        let client = try MilterClient(path: TestMilter.server.get().path)
+        #expect(throws: (any Error).self) { try client.negotiate(actions: 0x3F, steps: 0x7F) }
+        #expect(TestMilter.log.lines.contains { $0.contains("expected Postfix 2.6 or newer") })
+    }
+
+    @Test("a session with two messages, in order, octet for octet")
+    func twoMessages() throws {
+        let (client, script) = try TestMilter.session("two.example", macros: [("{daemon_name}", "ORIGINATING")])
+        try client.helo("he.lo")
+        for queueID in ["4AAA", "4BBB"] {
+            try client.mail("ann@example.org", macros: [("{auth_authen}", queueID == "4AAA" ? "ann" : "")])
+            try client.recipient("bo@example.net")
+            try client.header(Array("Subject".utf8), Array("  two\n\tlines \u{FC}".utf8))
+            try client.endOfHeader(queueID: queueID)
+            #expect(try client.body(Array("hello\r\n".utf8)))
+            let (changes, answer) = try client.endOfMessage(queueID: queueID)
+            #expect(changes.isEmpty)
+            #expect(answer == .continue)
+        }
+        let state = script.state.withLock { $0 }
+        #expect(
+            state.events == [
+                "connect two.example[192.0.2.7] port 40000 ORIGINATING", "helo he.lo",
+                "mail ann@example.org login ann", "recipient bo@example.net", "eoh 4AAA", "eom",
+                "mail ann@example.org login -", "recipient bo@example.net", "eoh 4BBB", "eom",
+            ])
+        #expect(
+            state.fields.first == HeaderField(name: Array("Subject".utf8), value: Array("  two\r\n\tlines \u{FC}".utf8))
+        )
+        #expect(state.bodyOctets == 14)
+    }
+
+    @Test("edits go out in their order, folds as LF, without NUL or CR")
+    func edits() throws {
+        let (client, script) = try TestMilter.session("edits.example", address: "2001:db8::7")
+        script.state.withLock {
+            $0.verdict = Verdict(
+                .accept,
+                edits: [
+                    .remove(name: Array("Authentication-Results".utf8), occurrence: 3),
+                    .remove(name: Array("Authentication-Results".utf8), occurrence: 1),
+                    .insertOnTop(HeaderField(name: Array("A".utf8), value: Array(" b;\r\n\tc\u{0}d".utf8))),
+                ])
+        }
+        let (changes, answer) = try client.message(from: "", header: [], body: [], queueID: "4C")
+        #expect(
+            changes == [
+                .change(index: 3, name: "Authentication-Results", value: []),
+                .change(index: 1, name: "Authentication-Results", value: []),
+                .insert(index: 0, name: "A", value: Array(" b;\n\tcd".utf8)),
+            ])
+        #expect(answer == .continue)
+        #expect(script.state.withLock { $0.events.first } == "connect edits.example[2001:db8::7] port 40000 -")
+    }
+
+    @Test(
+        "replies",
+        arguments: [
+            (Reply(code: 550, enhanced: "5.7.1", text: "100% no"), "550 5.7.1 100%% no"),
+            (Reply(code: 451, enhanced: "4.3.0", text: "later"), "451 4.3.0 later"),
+            (Reply(code: 550, enhanced: "5.7.1", text: "a\r\nRCPT"), "550 5.7.1 a??RCPT"),
+        ])
+    func replies(_ reply: Reply, _ text: String) throws {
+        let (client, script) = try TestMilter.session("reply\(text.hashValue).example")
+        script.state.withLock { $0.verdict = Verdict(.refuse(reply), edits: [.insertOnTop(HeaderField("A", "b"))]) }
+        let (changes, answer) = try client.message(from: "a@b.example", header: [], body: [], queueID: "4D")
+        #expect(changes.isEmpty)
+        #expect(answer == .reply(text))
+    }
+
+    @Test("a message can be put on hold")
+    func hold() throws {
+        let (client, script) = try TestMilter.session("hold.example")
+        script.state.withLock { $0.verdict = Verdict(.hold("dmarc example.com")) }
+        let (changes, answer) = try client.message(from: "a@b.example", header: [], body: [], queueID: "4E")
+        #expect(changes == [.quarantine("dmarc example.com")])
+        #expect(answer == .continue)
+    }
+
+    @Test("the body is skipped once nobody wants it")
+    func skip() throws {
+        let (client, script) = try TestMilter.session("skip.example")
+        script.state.withLock { $0.interest = .enough }
+        try client.mail("a@b.example")
+        try client.recipient("bo@example.net")
+        try client.endOfHeader(queueID: "4F")
+        #expect(try client.body([1, 2, 3]) == false)
+        #expect(try client.endOfMessage().answer == .continue)
+        #expect(script.state.withLock { $0.bodyOctets } == 0)
+    }
+
+    @Test("an abort ends the message, and the next one begins anew")
+    func abort() throws {
+        let (client, script) = try TestMilter.session("abort.example")
+        try client.mail("a@b.example")
+        try client.abort()
+        try client.mail("c@d.example")
+        try client.recipient("bo@example.net")
+        try client.endOfHeader(queueID: "4G")
+        #expect(try client.endOfMessage().answer == .continue)
+        #expect(
+            script.state.withLock { $0.events.dropFirst() } == [
+                "mail a@b.example login -", "abort", "mail c@d.example login -", "recipient bo@example.net", "eoh 4G", "eom",
+            ])
+    }
+
+    @Test("damaged frames end their session and no other")
+    func damaged() throws {
+        let (healthy, _) = try TestMilter.session("healthy.example")
+        let frames: [[UInt8]] = [
+            Array("C".utf8) + [0], Array("Clocalhost\u{0}4".utf8), Array("Lname".utf8) + [0], Array("M".utf8),
+            Array("R<".utf8),
+            Array("Dx".utf8), Array("H".utf8), Array("B".utf8), Array("N".utf8), Array("E".utf8),
+            Array("La".utf8) + [0] + Array("b".utf8),
+        ]
+        try Mutations.of(frames, tokens: [[0], [0xFF], Array("<>".utf8)], count: 300, seed: 7) { frame in
+            guard let letter = frame.first else { return }
+            let client = try MilterClient(path: TestMilter.server.get().path)
+            try client.negotiate()
+            try? client.send("C", Array("x.example".utf8) + [0, 0x34, 0, 1] + Array("192.0.2.9".utf8) + [0])  // may be hung up on
+            try? client.send(Character(Unicode.Scalar(letter)), Array(frame.dropFirst()))  // likewise
+            try? client.send("Q", [])  // likewise
+        }
+        #expect(try healthy.message(from: "a@b.example", header: [], body: [1], queueID: "4H").answer == .continue)
+    }
+}
