@@ -47,6 +47,28 @@ public struct DomainName: Hashable, Sendable {
         self.wire = wire
     }
 
+    /// Takes a name in wire form, lower-casing ASCII letters: each label preceded by its length, any octets in it,
+    /// without the root's zero octet at the end.
+    public init(wire: some Collection<UInt8>) throws(DomainNameError) {
+        guard wire.count < Self.maxWireOctets else { throw .nameTooLong }
+        var lower: [UInt8] = []
+        lower.reserveCapacity(wire.count)
+        var left = 0  // octets of the label that is being read
+        for octet in wire {
+            if left > 0 {
+                lower.append(octet.asciiLowercased)
+                left -= 1
+            } else {
+                guard octet > 0 else { throw .emptyLabel }
+                guard octet <= Self.maxLabelOctets else { throw .labelTooLong }
+                lower.append(octet)
+                left = Int(octet)
+            }
+        }
+        guard left == 0 else { throw .emptyLabel }
+        self.wire = lower
+    }
+
     private static func append(label: some Collection<UInt8>, to wire: inout [UInt8]) throws(DomainNameError) {
         guard !label.isEmpty else { throw .emptyLabel }
         guard label.count <= maxLabelOctets else { throw .labelTooLong }
