@@ -1,0 +1,91 @@
+// The harness holds what it promises, without any daemon of ours: tests that stand on it may blame what they test.
+
+import Foundation
+import PostfixHarness
+import Testing
+
+@Suite("a private Postfix", .enabled(if: PostfixInstance.isAvailable, "needs root and Postfix"))
+struct HarnessTests {
+    static let letter = Message.octets(
+        """
+        From: Ann <ann@example.org>
+        To: bo@example.net
+        Subject: a fold
+         and more
+        Message-ID: <1@example.org>
+        Date: Sat, 21 Nov 2026 01:53:41 +0000
+
+        .a dot first
+        Gr\u{FC}\u{DF}e
+        ..
+
+        """)
+
+    @Test("octets, XCLIENT, sendmail(1), logs by queue id")
+    func wholeWay() throws {
+        let postfix = try PostfixInstance()
+        let client = try postfix.connect()
+        try client.xclient(name: "mx.example.net", address: "192.0.2.7")
+        try client.expect("EHLO mx.example.net")
+
+        let first = try client.send(from: "ann@example.org", to: ["bo@example.net"], Self.letter)
+        let firstID = try #require(first.queueID, "\(first)")
+        let message = try postfix.delivered(queueID: firstID)
+        #expect(message.octets.suffix(Self.letter.count) == Self.letter[...])
+        #expect(message.fields.map(\.name) == ["Received", "From", "To", "Subject", "Message-ID", "Date"])
+        #expect(message.fields("subject").map(\.value) == ["a fold and more"])
+        #expect(message.fields("received").first?.value.contains("mx.example.net [192.0.2.7]") == true)
+        #expect(message.body == Message.octets(".a dot first\nGr\u{FC}\u{DF}e\n..\n"))
+
+        let second = try client.send(from: "", to: ["bo@example.net", "cy@example.net"], Self.letter)
+        let secondID = try #require(second.queueID)
+        #expect(secondID != firstID)
+        _ = try postfix.delivered(queueID: secondID)
+        #expect(try postfix.messages(to: "bo@example.net").count == 2)
+        #expect(try postfix.messages(to: "cy@example.net").count == 1)
+        try client.quit()
+
+        let log = postfix.log(queueID: firstID).map(\.description)
+        #expect(log.first == "smtpd: \(firstID): client=mx.example.net[192.0.2.7]")
+        #expect(log.contains("qmgr: \(firstID): removed"))
+
+        let thirdID = try postfix.sendmail(from: "root@example.org", to: "di@example.net", Self.letter)
+        #expect(try postfix.delivered(queueID: thirdID).body == message.body)
+        #expect(postfix.troubles.map(\.description) == [])
+    }
+
+    @Test("several at once, chrooted too; they end when asked")
+    func several() throws {
+        var settings = PostfixSettings()
+        settings.isChrooted = true
+        settings.services.append(.originating())
+        let one = try PostfixInstance(settings)
+        let two = try PostfixInstance()
+        #expect(try one.port() != two.port())
+        for service in ["smtp", "submission"] {
+            let client = try one.connect(service)
+            try client.expect("EHLO localhost")
+            let reply = try client.send(from: "ann@example.org", to: ["bo@example.net"], Self.letter)
+            _ = try one.delivered(queueID: try #require(reply.queueID))
+        }
+        one.stop()
+        #expect(!one.isRunning)
+        #expect(two.isRunning)
+        #expect(throws: HarnessError.self) { try one.connect() }
+    }
+
+    @Test("the peers agree with each other", arguments: PeerKey.Kind.allCases)
+    func peers(kind: PeerKey.Kind) throws {
+        let key = try PeerKey(kind)
+        let records = ["s._domainkey.example.org": key.record]
+        let byPython = try DKIMPy.sign(Self.letter, key: key, domain: "example.org", selector: "s")
+        let byMilter = try OpenDKIM.sign(Self.letter, key: key, domain: "example.org", selector: "s")
+        for signed in [byPython, byMilter] {
+            #expect(try DKIMPy.verify(signed, records: records) == [.passed])
+            let opinion = try OpenDKIM.verify(signed, records: records)
+            #expect(opinion.results == ["pass"], "\(opinion.field)")
+            #expect(try DKIMPy.verify(signed + Array("more\r\n".utf8), records: records) != [.passed])
+            #expect(try OpenDKIM.verify(signed + Array("more\r\n".utf8), records: records).results == ["fail"])
+        }
+    }
+}

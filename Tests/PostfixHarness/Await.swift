@@ -1,0 +1,33 @@
+// Waiting for a condition: polled, with a generous cap whose end is a failure. No test asserts how long anything took.
+
+import Glibc
+
+public enum Await {
+    /// Caps are for hangs only, so they are far above what a loaded machine needs.
+    public static let cap: Duration = .seconds(60)
+    private static let pause: UInt32 = 5_000  // microseconds between two looks
+
+    /// The first value that `look` finds.
+    /// - Parameter what: completes the sentence "waited in vain for ...".
+    /// - Parameter context: more for the failure's text, such as the end of a log.
+    /// - Throws: `HarnessError` when the cap is over; what `look` throws ends the wait at once.
+    public static func value<Value>(
+        _ what: String, within cap: Duration = Await.cap, context: () -> String = { "" }, look: () throws -> Value?
+    ) throws -> Value {
+        let end = ContinuousClock.now + cap
+        while true {
+            if let value = try look() { return value }
+            guard ContinuousClock.now < end else {
+                throw HarnessError("waited in vain for \(what)\n\(context())")
+            }
+            usleep(pause)
+        }
+    }
+
+    /// Waits until `condition` holds.
+    public static func until(
+        _ what: String, within cap: Duration = Await.cap, context: () -> String = { "" }, condition: () throws -> Bool
+    ) throws {
+        let _: Bool = try value(what, within: cap, context: context) { try condition() ? true : nil }
+    }
+}

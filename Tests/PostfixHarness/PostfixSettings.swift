@@ -1,0 +1,98 @@
+// What a test may choose about its Postfix; all else is a stock Postfix's default or serves privacy on a shared machine.
+
+/// One more smtpd, on a port of its own.
+public struct SMTPService: Sendable {
+    /// How tests ask for its port: `postfix.port("submission")`.
+    public var name: String
+    /// `-o` overrides of master.cf, `name=value` each.
+    public var overrides: [String]
+
+    public init(_ name: String, overrides: [String] = []) {
+        self.name = name
+        self.overrides = overrides
+    }
+
+    /// As a submission service is told apart by milters. Source: postconf(5), milter_macro_daemon_name.
+    public static func originating(_ name: String = "submission", overrides: [String] = []) -> SMTPService {
+        SMTPService(name, overrides: ["milter_macro_daemon_name=ORIGINATING"] + overrides)
+    }
+}
+
+public struct PostfixSettings: Sendable {
+    /// `myhostname`: the name in greetings and Received fields, and milters' `j`.
+    public var hostName = "mx1.example.org"
+    /// `smtpd_milters`, Postfix's spelling; a path is relative to the queue folder.
+    public var smtpdMilters = ""
+    /// `non_smtpd_milters`.
+    public var nonSMTPDMilters = ""
+    /// `mynetworks`.
+    public var networks = "127.0.0.0/8"
+    /// Runs smtpd and cleanup in the queue folder, as Debian's master.cf does.
+    public var isChrooted = false
+    /// More of main.cf, appended: a later line wins. Source: postconf(5).
+    public var mainLines: [String] = []
+    /// The smtpd services; the first one is the MX that strangers reach.
+    public var services = [SMTPService("smtp")]
+
+    public init() {}
+
+    public init(smtpdMilters: String, nonSMTPDMilters: String = "", services: [SMTPService] = [SMTPService("smtp")]) {
+        self.smtpdMilters = smtpdMilters
+        self.nonSMTPDMilters = nonSMTPDMilters
+        self.services = services
+    }
+
+    func main(folder: String) -> String {
+        let fixed = """
+            compatibility_level = 3.6
+            queue_directory = \(folder)/q
+            data_directory = \(folder)/data
+            maillog_file = \(folder)/mail.log
+            maillog_file_prefixes = /tmp
+            inet_interfaces = 127.0.0.1
+            inet_protocols = ipv4
+            myhostname = \(hostName)
+            myorigin = \(hostName)
+            mynetworks = \(networks)
+            # Every domain's mail ends in one Maildir, so outbound mail can be read as well.
+            mydestination =
+            alias_maps =
+            local_recipient_maps =
+            virtual_mailbox_domains = static:all
+            virtual_mailbox_base = \(folder)/mail
+            virtual_mailbox_maps = static:box/
+            virtual_mailbox_limit = 0
+            virtual_uid_maps = static:65534
+            virtual_gid_maps = static:65534
+            virtual_minimum_uid = 1
+            # Tests speak as strangers by XCLIENT, many at once and all from loopback.
+            smtpd_authorized_xclient_hosts = 127.0.0.0/8
+            smtpd_client_connection_count_limit = 0
+            smtpd_milters = \(smtpdMilters)
+            non_smtpd_milters = \(nonSMTPDMilters)
+
+            """
+        return fixed + mainLines.joined(separator: "\n") + "\n"
+    }
+
+    /// - Parameter ports: one for each of `services`.
+    func master(ports: [UInt16]) -> String {
+        let chroot = isChrooted ? "y" : "n"
+        var lines: [String] = []
+        for (service, port) in zip(services, ports) {
+            lines.append("127.0.0.1:\(port) inet n - \(chroot) - - smtpd")
+            // Braces keep spaces in a value. Source: master(5), since Postfix 3.0.
+            lines += service.overrides.map { "  -o { \($0) }" }
+        }
+        lines += [
+            "cleanup unix n - \(chroot) - 0 cleanup", "pickup unix n - n 60 1 pickup", "qmgr unix n - n 300 1 qmgr",
+            "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce",
+            "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify", "flush unix n - n 1000? 0 flush",
+            "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp", "relay unix - - n - - smtp",
+            "showq unix n - n - - showq", "error unix - - n - - error", "retry unix - - n - - error",
+            "discard unix - - n - - discard", "virtual unix - n n - - virtual", "anvil unix - - n - 1 anvil",
+            "scache unix - - n - 1 scache", "tlsmgr unix - - n 1000? 1 tlsmgr", "postlog unix-dgram n - n - 1 postlogd",
+        ]
+        return lines.joined(separator: "\n") + "\n"
+    }
+}
