@@ -45,27 +45,59 @@ public struct Resolution: Hashable, Sendable {
 
     private mutating func read(_ question: Question, _ reply: ReplyMessage) throws(ResolutionError) {
         let chain = try Chain(from: question, in: reply.answers)
-        let wanted = chain.wanted
-        records = chain.links + wanted
-        if reply.rcode == .noError, !wanted.isEmpty {
-            ttl = records.lazy.map(\.ttl).min() ?? 0
+        // RFC 2308 §2.1: with a chain, NXDOMAIN speaks of the name at its end; records there contradict it.
+        guard chain.wanted.isEmpty || reply.rcode == .noError else { throw .contradiction }
+        // RFC 2308 §2.1, §2.2: the SOA is that of the zone which has not the name, so it is above the chain's end.
+        let soa = reply.authority.first { $0.type == .soa && chain.end.isEqualOrBelow($0.owner) }
+        if chain.wanted.isEmpty, soa == nil, reply.rcode == .noError,
+            reply.authority.contains(where: { $0.type == .ns })
+        {
+            throw .referral  // RFC 2308 §2.2: NS and no SOA is a referral
+        }
+        try conclude(chain.links, chain.wanted, soa)
+    }
+
+    /// From records that the caller has checked: the CNAME records, those asked for, or the zone's SOA.
+    init(
+        _ links: [ResourceRecord], wanted: [ResourceRecord] = [], soa: ResourceRecord? = nil, rcode: ResponseCode
+    ) {
+        self.init(failure: "", rcode: rcode)
+        do { try conclude(links, wanted, soa) } catch { fail("\(error)") }
+    }
+
+    private mutating func conclude(
+        _ links: [ResourceRecord], _ wanted: [ResourceRecord], _ soa: ResourceRecord?
+    ) throws(ResolutionError) {
+        records = links + wanted
+        ttl = records.lazy.map(\.ttl).min() ?? 0
+        if !wanted.isEmpty {
             var data: [RecordData] = []
+            data.reserveCapacity(wanted.count)
             for record in wanted { data.append(try record.meaning()) }
             answer = .records(data, ttl: ttl)
             return
         }
-        // RFC 2308 §2.1: with a chain, NXDOMAIN speaks of the name at its end; records there contradict it.
-        guard wanted.isEmpty else { throw .contradiction }
-        answer = reply.rcode == .nameError ? .noSuchName : .noData
-        // RFC 2308 §2.1, §2.2: the SOA is that of the zone which has not the name, so it is above the chain's end.
-        if let soa = reply.authority.first(where: { $0.type == .soa && chain.end.isEqualOrBelow($0.owner) }) {
-            guard case .soa(_, let minimum) = try soa.meaning() else { throw .wire(.badRecordData(.soa)) }
-            authority = [soa]
-            // RFC 2308 §5: the lesser of MINIMUM and the SOA's own TTL.
-            ttl = records.reduce(min(soa.ttl, minimum)) { min($0, $1.ttl) }
-        } else if reply.rcode == .noError, reply.authority.contains(where: { $0.type == .ns }) {
-            throw .referral  // RFC 2308 §2.2: NS and no SOA is a referral
+        answer = rcode == .nameError ? .noSuchName : .noData
+        guard var soa else {
+            ttl = 0  // RFC 2308 §5: without a SOA it should not be kept
+            return
         }
+        guard case .soa(_, let minimum) = try soa.meaning() else { throw .wire(.badRecordData(.soa)) }
+        soa.ttl = min(soa.ttl, minimum)  // RFC 2308 §5: it is kept for the lesser of the two, and handed on so
+        authority = [soa]
+        ttl = links.isEmpty ? soa.ttl : min(ttl, soa.ttl)
+    }
+
+    /// This answer behind the CNAME records that led to its question.
+    public func following(_ links: [ResourceRecord]) -> Resolution {
+        guard !links.isEmpty else { return self }
+        if case .temporaryFailure = answer { return self }
+        var whole = self
+        whole.records = links + records
+        whole.ttl = links.reduce(ttl) { min($0, $1.ttl) }
+        whole.isAuthenticated = false
+        if case .records(let data, _) = answer { whole.answer = .records(data, ttl: whole.ttl) }
+        return whole
     }
 }
 
