@@ -3,14 +3,23 @@
 
 enum IDNA {
     /// The A-label of a label with octets over 0x7F.
-    /// - Throws: `.badULabel` when the octets are no UTF-8 or the A-label would be over 63 octets.
+    /// - Throws: `.badULabel` when the octets are no UTF-8, are not in their normal form, or the A-label would be over
+    ///   63 octets.
     static func aLabel(of label: [UInt8]) throws(DomainNameError) -> [UInt8] {
         guard let text = String(validating: label, as: UTF8.self) else { throw .badULabel }
         let scalars = text.lowercased().unicodeScalars
         guard !scalars.contains(where: { $0.value < 0x21 || $0.value == 0x7F || $0.value == 0x2E }) else {
             throw .badOctet
         }
-        // Ideographic full stops separate labels in some input methods; in a mail address they are no separators.
+        // Source: RFC 5892 §2.2, "Unstable": a U-label is what remains of case folding and NFKC. Others are mapped by
+        // some readers (UTS 46) to another name, and name nothing here. Exceptions: RFC 5892 §2.6, §2.8.
+        // The ideographic full stop is stable, and separates labels in some input methods (RFC 3490 §3.1).
+        guard
+            scalars.allSatisfy({
+                $0.value != 0x3002
+                    && (!$0.properties.changesWhenNFKCCaseFolded || [0xDF, 0x3C2, 0x200C, 0x200D].contains($0.value))
+            })
+        else { throw .badULabel }
         guard let encoded = Punycode.encode(scalars.map(\.value)) else { throw .badULabel }
         return Array("xn--".utf8) + encoded
     }

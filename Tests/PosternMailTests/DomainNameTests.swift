@@ -14,6 +14,7 @@ struct DomainNameTests {
                 "xn--ihqwcrb4cv8a8dqg056pqjye"
             ),  // RFC 3492 §7.1 (B)
             ("a;b.example", "a\\;b.example"),
+            ("stra\u{DF}e.example", "xn--strae-oqa.example"),  // RFC 5892 §2.6
         ])
     func text(_ input: String, _ output: String) throws {
         #expect(try DomainName(input).description == output)
@@ -24,6 +25,9 @@ struct DomainNameTests {
         arguments: [
             ("", DomainNameError.emptyLabel), (".", .emptyLabel), ("a..b", .emptyLabel), (".a", .emptyLabel),
             ("a b", .badOctet),
+            // RFC 5892 §2.2: UTS 46 readers take these for example.com
+            ("\u{FF45}xample.com", .badULabel), ("example\u{3002}com", .badULabel), ("exam\u{AD}ple.com", .badULabel),
+            ("exam\u{200B}ple.com", .badULabel),
             (String(repeating: "a", count: 64), .labelTooLong),
             (Array(repeating: String(repeating: "a", count: 63), count: 4).joined(separator: "."), .nameTooLong),
         ])

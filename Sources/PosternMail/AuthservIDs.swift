@@ -1,0 +1,123 @@
+// Whether an Authentication-Results field speaks in our name (RFC 8601 §5). A forged field that one reader behind us
+// takes for ours does its harm, so our reading is not the one that counts: a field is claimed if any plausible reader
+// finds one of our authserv-ids in it. A field that parses (RFC 8601 §2.2) claims the id that it has; in one that
+// does not parse, and before or inside an odd id, the mere presence of our name is a claim. To take away too much
+// there costs nothing: nobody can rely on a stranger's malformed field.
+// A well-formed field of another authserv-id is left alone, whatever its results say of our domain.
+
+/// The authserv-ids that are ours.
+public struct AuthservIDs: Sendable {
+    private enum Pattern: Sendable {
+        case any
+        case id(ReadableText)
+        /// Names below; its text begins with the dot.
+        case below(ReadableText)
+    }
+    private let patterns: [Pattern]
+
+    /// - Parameter patterns: authserv-ids, in any case, as A- or U-labels. `*.example.com` is every name below
+    ///   example.com, but not example.com; `*` is every authserv-id. Empty ones are nobody's.
+    public init(_ patterns: [String]) {
+        self.patterns = patterns.compactMap { pattern in
+            if pattern == "*" { return .any }
+            let isBelow = pattern.hasPrefix("*.")
+            let name = pattern.utf8.dropFirst(isBelow ? 2 : 0)
+            let text = ReadableText(Array(name.trimmingDots))
+            guard !text.isEmpty else { return nil }
+            return isBelow ? .below(text.prefixedByDot) : .id(text)
+        }
+    }
+
+    /// Whether any plausible reader takes `field` for an Authentication-Results field of ours. Linear in the field.
+    ///
+    /// Fields of other names are never claimed; ARC-Authentication-Results is one, since RFC 8617 signs it and its
+    /// instances are only believed as a sealed set.
+    public func isClaimed(by field: HeaderField) -> Bool {
+        guard field.isNamed("Authentication-Results") else { return false }
+        if patterns.contains(where: { if case .any = $0 { true } else { false } }) { return true }
+        let parsed = try? AuthenticationResultsParser.parse(field.value)  // what does not parse is looked through below
+        guard let parsed else { return areMentioned(in: field.value) }
+        if isOurs(parsed.authservID) { return true }
+        // An id with other octets than a name's is read in as many ways as there are readers.
+        let isName = parsed.authservID.utf8.allSatisfy { $0.isLDH || $0 == 0x2E || $0 == 0x5F || $0 >= 0x80 }
+        if parsed.authservID.isEmpty || !isName { return areMentioned(in: field.value) }
+        // Readers differ on where a comment ends (nesting, quoted-pairs), and so on what comes after it. Nobody who
+        // speaks for himself names us in a comment before his id.
+        var text = StructuredText(field.value)
+        _ = try? text.skipCFWS()  // it was skipped before, when the field was parsed
+        let lead = field.value.prefix(field.value.count - text.rest.count)
+        return lead.contains(0x28) && areMentioned(in: Array(lead))
+    }
+
+    /// Whether an authserv-id that was read without doubt is one of ours.
+    private func isOurs(_ id: String) -> Bool {
+        let text = ReadableText(Array(id.utf8.trimmingDots))
+        return patterns.contains { pattern in
+            switch pattern {
+            case .any: true
+            case .id(let ours): text.unicode == ours.unicode
+            case .below(let ours): text.unicode.count > ours.unicode.count && text.unicode.hasSuffix(ours.unicode)
+            }
+        }
+    }
+
+    /// Whether one of our ids can be found anywhere in the octets, in any of their readings.
+    private func areMentioned(in octets: [UInt8]) -> Bool {
+        Readings.of(octets).contains { reading in
+            let text = ReadableText(reading)
+            return patterns.contains { pattern in
+                switch pattern {
+                case .any: true
+                case .id(let ours), .below(let ours): text.mentions(ours)
+                }
+            }
+        }
+    }
+}
+
+extension Substring.UTF8View {
+    fileprivate var trimmingDots: Substring.UTF8View {
+        guard let last = lastIndex(where: { $0 != 0x2E }) else { return self[endIndex...] }
+        return self[...last]
+    }
+}
+extension String.UTF8View {
+    fileprivate var trimmingDots: Substring.UTF8View { self[...].trimmingDots }
+}
+
+/// The readings that lenient readers might make of the same octets.
+private enum Readings {
+    /// With and without encoded-words (RFC 2047) and percent-encoding decoded, each with comments kept, and taken away
+    /// by readers who do or do not know nesting and quoted-pairs. At most ten, each made when it is asked for.
+    static func of(_ octets: [UInt8]) -> some Sequence<[UInt8]> {
+        let decoded = EncodedText.decoded(octets)
+        return [octets, decoded == octets ? [] : decoded].lazy.filter { !$0.isEmpty }.flatMap { text in
+            text.contains(0x28)
+                ? [text]
+                    + [(true, true), (false, false), (true, false), (false, true)].map {
+                        withoutComments(text, nesting: $0.0, pairs: $0.1)
+                    } : [text]
+        }
+    }
+
+    private static func withoutComments(_ octets: [UInt8], nesting: Bool, pairs: Bool) -> [UInt8] {
+        var kept: [UInt8] = []
+        var depth = 0
+        var isPair = false
+        for octet in octets {
+            if isPair {
+                isPair = false
+            } else if pairs, octet == 0x5C {
+                isPair = true
+            } else if octet == 0x28 {
+                depth = nesting ? depth + 1 : 1
+                continue
+            } else if octet == 0x29, depth > 0 {
+                depth -= 1
+                continue
+            }
+            if depth == 0 { kept.append(octet) }
+        }
+        return kept
+    }
+}
