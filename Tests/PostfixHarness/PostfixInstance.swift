@@ -52,17 +52,17 @@ public final class PostfixInstance: Sendable {
 
     /// Stops it; the log and what was delivered stay until the instance goes.
     public func stop() {
-        guard isRunning else { return }
-        // `abort`: sessions in progress end as well, so that nothing outlives the test. Source: postfix(1).
-        _ = try? Program.run("/usr/sbin/postfix", ["-c", configurationFolder, "abort"])  // told by the next line
+        guard let master else { return }
+        // What `postfix abort` sends: sessions in progress end as well, so that nothing outlives the test.
+        kill(master, SIGTERM)
         try? Await.until("the end of Postfix's master") { !isRunning }  // the guardian's kill is what is left
     }
 
-    public var isRunning: Bool {
-        guard let text = try? folder.text("q/pid/master.pid"),  // no file: never started
-            let pid = pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines))
-        else { return false }
-        return kill(pid, 0) == 0
+    public var isRunning: Bool { master.map { kill($0, 0) == 0 } ?? false }
+
+    private var master: pid_t? {
+        guard let text = try? folder.text("q/pid/master.pid") else { return nil }  // no file: never started
+        return pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines))
     }
 
     /// `-c` and `-C` of Postfix's own commands.
