@@ -1,0 +1,50 @@
+// postern-dkim's own part of a daemon's life: from the configuration to a milter that serves.
+
+import PosternAuth
+import PosternDNS
+import PosternDaemon
+import PosternMail
+import PosternMilter
+import PosternSocket
+
+struct DKIMDaemon: RunningDaemon {
+    private let server: MilterServer
+    private let endpoint: Endpoint
+
+    var openTransactions: Int { server.transactions.current }
+
+    func stop() {
+        server.stop()
+        Socket.removeFile(of: endpoint)
+    }
+
+    static func start(_ configuration: Configuration, log: any LogSink) throws -> any RunningDaemon {
+        let service = SigningService(configuration, log: log)
+        let endpoint = configuration.listen.dkim
+        let listener = try Socket.listen(endpoint, mode: configuration.listen.mode)
+        let server = try MilterServer(listener: listener.release(), needs: MilterNeeds(), log: log) { session in
+            SigningFilter(session: session, service: service)
+        }
+        // smfi_main takes signals for itself and must not have the main thread (PLATFORM §10).
+        try Thread.start(name: "milter") {
+            if !server.run() { log.critical("libmilter ended with an error; stopping") }
+            DaemonSignals.raise(.stop)
+        }.detach()
+        log.info("milter on \(endpoint), \(configuration.dkim.keys.count) keys")
+        return DKIMDaemon(server: server, endpoint: endpoint)
+    }
+}
+
+extension SigningService {
+    init(_ configuration: Configuration, log: any LogSink) {
+        let host = configuration.host
+        let dkim = configuration.dkim
+        let client = DNSClient(configuration.listen.dnsForDaemons, log: log)
+        self.init(
+            origin: OriginSettings(networks: host.networks, relays: host.relays, passthrough: host.passthrough),
+            authservID: host.authservID, ownIDs: AuthservIDs(host.stripAuthservIDs), verify: dkim.verify,
+            verification: dkim.verification, signing: dkim.signing, authorRule: dkim.author, keys: dkim.keys,
+            publicKeys: PublicKeyCache(), log: log, now: WallClock.now,
+            dns: { client.within(SigningService.dnsBudget) })
+    }
+}

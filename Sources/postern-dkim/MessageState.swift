@@ -1,0 +1,140 @@
+// One message on its way through postern-dkim, from MAIL to its verdict.
+
+import PosternAuth
+import PosternDNS
+import PosternMail
+import PosternMilter
+
+struct MessageState {
+    var envelope: Envelope
+    var header = HeaderCollector()
+    var author = AuthorCollector()
+    var forged: ForgedResultsCollector
+    var origin = MailOrigin.stranger
+    /// The keys that sign, when the message is ours and there are any.
+    var keys: [DKIMSigningKey] = []
+    var signing: DKIMSigning?
+    var verification: DKIMVerification?
+    /// Why mail of ours is not signed.
+    var unsignedReason: String?
+
+    init(envelope: Envelope, forged: ForgedResultsCollector) {
+        self.envelope = envelope
+        self.forged = forged
+    }
+
+    var wantsBody: BodyInterest {
+        signing?.wantsBody == true || verification?.wantsBody == true ? .wanted : .enough
+    }
+
+    // MARK: End of header
+
+    /// Ours: signed with every key that may sign for its author.
+    mutating func chooseKeys(_ service: SigningService) {
+        guard header.isComplete else {
+            unsignedReason =
+                "the header is over \(HeaderCollector.maxOctets) octets or \(HeaderCollector.maxFields) fields"
+            return
+        }
+        guard case .one(let mailbox) = author.finding else {  // exactly one From with one mailbox
+            unsignedReason = "\(author.finding)"
+            return
+        }
+        switch selectKeys(
+            localPart: mailbox.localPart, domain: mailbox.domain, mailFrom: envelope.mailFromDomain,
+            login: envelope.login, rule: service.authorRule, from: service.keys)
+        {
+        case .keys(let chosen):
+            keys = chosen
+            signing = DKIMSigning(header: header.fields, keys: keys, settings: service.signing, now: service.now())
+        case .none(let reason): unsignedReason = reason
+        }
+    }
+
+    /// A stranger's: keys are asked for while the body comes in.
+    mutating func beginVerification(_ service: SigningService) {
+        guard header.isComplete else { return }
+        let domain: DomainName? = if case .one(let mailbox) = author.finding { mailbox.domain } else { nil }
+        let verification = DKIMVerification(
+            header: header.fields, author: domain, settings: service.verification, keys: service.publicKeys,
+            now: service.now())
+        let questions = verification.questions
+        if !questions.isEmpty { service.dns().prefetch(questions) }
+        self.verification = verification
+    }
+
+    // MARK: End of message
+
+    /// What becomes of the message, and its line in the log.
+    struct Outcome {
+        var verdict: Verdict
+        var action: String
+        var text: String
+    }
+
+    consuming func outcome(_ service: SigningService) -> Outcome {
+        guard !forged.forged.isTooMany else {
+            let reply = Reply(
+                code: 550, enhanced: "5.7.1",
+                text: "Message claims to carry more than \(ForgedResults.maxRemovals) results of this host")
+            return Outcome(verdict: Verdict(.refuse(reply)), action: "reject", text: "\(reply)")
+        }
+        let removals = forged.forged.edits
+        var outcome = judged(service)
+        if !removals.isEmpty, case .accept = outcome.verdict.disposition {
+            outcome.verdict.edits.insert(contentsOf: removals, at: 0)  // before insertions, which shift the numbers
+            outcome.text += ", \(removals.count) forged Authentication-Results removed"
+        }
+        return outcome
+    }
+
+    private mutating func judged(_ service: SigningService) -> Outcome {
+        switch origin {
+        case .ours: sign()
+        case .stranger where service.verify: verified(service)
+        case .stranger: Outcome(verdict: Verdict(), action: "pass", text: "not verified: dkim.verify is false")
+        case .relay: Outcome(verdict: Verdict(), action: "pass", text: "from a relay of ours")
+        case .passthrough: Outcome(verdict: Verdict(), action: "pass", text: "through a service in host.passthrough")
+        case .reinjected:
+            Outcome(verdict: Verdict(), action: "pass", text: "brought back through loopback, not written here")
+        }
+    }
+
+    private mutating func sign() -> Outcome {
+        guard signing != nil else {
+            return Outcome(verdict: Verdict(), action: "pass", text: "not signed: \(unsignedReason ?? "no key")")
+        }
+        do {
+            let signatures = try signing?.finish() ?? []
+            return Outcome(
+                verdict: Verdict(.accept, edits: signatures.map { .insertOnTop($0) }), action: "sign",
+                text: keys.map { "d=\($0.domain) s=\($0.selector) a=\($0.privateKey.algorithm.rawValue)" }
+                    .joined(separator: ", "))
+        } catch {
+            // Unsigned mail under p=reject is lost mail: the sender tries again instead (DESIGN §2).
+            let reply = Reply(code: 451, enhanced: "4.3.0", text: "Message could not be signed, try again later")
+            return Outcome(verdict: Verdict(.refuse(reply)), action: "defer", text: "\(reply); \(error)")
+        }
+    }
+
+    private mutating func verified(_ service: SigningService) -> Outcome {
+        // A header over the caps is its sender's doing: never a pass, never a check left out (DESIGN §1, rule 7).
+        let findings =
+            header.isComplete
+            ? verification?.finish(dns: service.dns()) ?? []
+            : [DKIMFinding(result: .permerror, reason: .headerTooLarge)]
+        let field = AuthenticationResults(authservID: service.authservID, dkim: findings).field()
+        return Outcome(
+            verdict: Verdict(.accept, edits: [.insertOnTop(field)]), action: "verify",
+            text: findings.isEmpty ? "dkim=none" : findings.map(Self.text).joined(separator: ", "))
+    }
+
+    private static func text(_ finding: DKIMFinding) -> String {
+        var text = "dkim=\(finding.result.rawValue)"
+        if finding.reason != .none { text += " (\(finding.reason))" }
+        if let domain = finding.domain { text += " d=\(domain)" }
+        if let selector = finding.selector { text += " s=\(selector)" }
+        if let algorithm = finding.algorithm { text += " a=\(algorithm.rawValue)" }
+        return text
+    }
+}

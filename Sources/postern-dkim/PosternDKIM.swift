@@ -1,0 +1,13 @@
+// postern-dkim: signs our mail, verifies others', removes forged results. A milter for Postfix.
+// The way of a message: PosternMilter's Callbacks -> SigningFilter -> MessageState -> PosternAuth -> Verdict -> Callbacks.
+
+import PosternDaemon
+
+@main
+struct PosternDKIM {
+    static func main() {
+        Daemon.main(
+            program: "postern-dkim", purpose: "signs and verifies DKIM for Postfix, as a milter", role: .dkim,
+            start: DKIMDaemon.start)
+    }
+}
