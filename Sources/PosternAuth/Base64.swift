@@ -1,5 +1,5 @@
-// Base64 as DKIM writes it (RFC 6376 §2.10; alphabet of RFC 4648 §4): folding white space may stand anywhere, nothing else
-// may. Octets outside of the alphabet are refused instead of skipped, so that one signature has one reading.
+// Base64 as DKIM writes it (RFC 6376 §2.10; alphabet of RFC 4648 §4): folding white space may stand anywhere, nothing
+// else may. Octets outside of the alphabet are refused instead of skipped, so that one signature has one reading.
 
 import PosternMail
 
@@ -10,7 +10,8 @@ public enum Base64 {
     /// The octets that a text stands for.
     ///
     /// The padding may be missing (`base64string` makes it optional), but when it is there it must be right.
-    /// - Returns: `nil` for an octet that is neither alphabet, padding at the end nor FWS, and for an impossible length.
+    /// - Returns: `nil` for an octet that is neither alphabet, padding at the end nor FWS, and for an impossible
+    ///   length.
     /// - Source: RFC 6376 §2.10, RFC 4648 §4.
     public static func decode(_ text: some Sequence<UInt8>) -> [UInt8]? {
         var octets: [UInt8] = []

@@ -83,8 +83,8 @@ struct SimpleBody {
     }
 }
 
-/// The relaxed form: WSP at line ends dropped, other runs of WSP made one SP, empty lines at the end dropped; empty when
-/// nothing is left. Source: RFC 6376 §3.4.4.
+/// The relaxed form: WSP at line ends dropped, other runs of WSP made one SP, empty lines at the end dropped; empty
+/// when nothing is left. Source: RFC 6376 §3.4.4.
 struct RelaxedBody {
     /// The output's buffer: large enough that hashing is paid by the octet and not by the call.
     private static let bufferOctets = 16 * 1024
@@ -196,9 +196,9 @@ struct RelaxedBody {
     /// Copies text that canonicalization does not change: octets over 0x20 and single SPs between them. Ends before the
     /// first octet that needs a closer look.
     ///
-    /// Words of eight octets are tested with arithmetic that has one bit of answer for each octet; no carry crosses from
-    /// one octet into the next since all sums stay below 0x100. A word is stored whole and counted in part, which is why
-    /// the buffer has a margin.
+    /// Words of eight octets are tested with arithmetic that has one bit of answer for each octet; no carry crosses
+    /// from one octet into the next since all sums stay below 0x100. A word is stored whole and counted in part,
+    /// which is why the buffer has a margin.
     private static func copyText(
         _ input: Span<UInt8>, from at: inout Int, to buffer: inout [UInt8], used: inout Int
     ) {

@@ -1,5 +1,5 @@
-// A key record: the TXT record at selector._domainkey.domain (RFC 6376 §3.6.1), parsed. `n=` is for people and unknown tags
-// are for later; both are ignored. `g=` of RFC 4870 is gone and ignored too.
+// A key record: the TXT record at selector._domainkey.domain (RFC 6376 §3.6.1), parsed. `n=` is for people and
+// unknown tags are for later; both are ignored. `g=` of RFC 4870 is gone and ignored too.
 
 import PosternMail
 

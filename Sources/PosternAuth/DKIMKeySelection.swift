@@ -10,8 +10,8 @@ public struct DKIMSigningKey: Sendable {
     /// `s=`.
     public let selector: DomainName
     public let privateKey: PrivateKey
-    /// Authors that it signs for, as `AuthorPattern` reads them; none: the domain and its subdomains. What is no pattern
-    /// matches nobody.
+    /// Authors that it signs for, as `AuthorPattern` reads them; none: the domain and its subdomains. What is no
+    /// pattern matches nobody.
     public let from: [String]
     /// Logins that may use it under `AuthorRule.login`, octet for octet; none: nobody then.
     public let users: [String]
@@ -25,7 +25,7 @@ public struct DKIMSigningKey: Sendable {
         self.privateKey = privateKey
         self.from = from
         self.users = users
-        patterns = from.compactMap { try? AuthorPattern($0) }  // the configuration reports bad ones; here they match nobody
+        patterns = from.compactMap { try? AuthorPattern($0) }  // bad ones match nobody
     }
 
     /// Whether the key signs for this author.
@@ -38,8 +38,9 @@ public struct DKIMSigningKey: Sendable {
     public func admits(_ login: [UInt8]) -> Bool { users.contains { $0.utf8.elementsEqual(login) } }
 }
 
-/// Authors, by a pattern: `ann@example.com`, `*@example.com` or `@example.com` (any local part), and `*.example.com` in place
-/// of the domain (any name below it, not itself). Local parts match in any case, since senders write them so.
+/// Authors, by a pattern: `ann@example.com`, `*@example.com` or `@example.com` (any local part), and `*.example.com`
+/// in place of the domain (any name below it, not itself). Local parts match in any case, since senders write them
+/// so.
 public struct AuthorPattern: Sendable, Hashable {
     /// `nil` for any; lower case.
     private let localPart: [UInt8]?
@@ -97,9 +98,9 @@ public enum KeyChoice: Sendable {
 
 /// Chooses the keys for a message.
 ///
-/// Of the keys that sign for the author and that `rule` admits, all of the domain nearest to the author's: the longest one
-/// that is equal to or above it. A key whose patterns name an author outside of its own domain is used when there is no
-/// other.
+/// Of the keys that sign for the author and that `rule` admits, all of the domain nearest to the author's: the
+/// longest one that is equal to or above it. A key whose patterns name an author outside of its own domain is used
+/// when there is no other.
 /// - Parameter localPart: of the author's one mailbox.
 /// - Parameter mailFrom: domain of the envelope sender; `nil` for the null reverse-path.
 /// - Parameter login: SASL login name, if the client has one.

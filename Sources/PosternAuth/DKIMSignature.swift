@@ -1,5 +1,5 @@
-// A DKIM-Signature field, parsed and held against every rule that needs neither DNS nor hashing (RFC 6376 §3.5, §6.1.1).
-// `z=` is for diagnosis and is not read.
+// A DKIM-Signature field, parsed and held against every rule that needs neither DNS nor hashing (RFC 6376 §3.5,
+// §6.1.1). `z=` is for diagnosis and is not read.
 
 import PosternDNS
 import PosternMail

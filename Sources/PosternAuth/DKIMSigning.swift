@@ -1,6 +1,6 @@
-// Signs one message with any number of keys (RFC 6376 §5; RFC 8463 for Ed25519): one DKIM-Signature field for each. The body
-// is hashed once as it streams past. Never made: `l=` (anyone could add to the body), `i=` (the SDID is what receivers use),
-// `q=` and `z=` (nobody needs them), and rsa-sha1.
+// Signs one message with any number of keys (RFC 6376 §5; RFC 8463 for Ed25519): one DKIM-Signature field for each.
+// The body is hashed once as it streams past. Never made: `l=` (anyone could add to the body), `i=` (the SDID is what
+// receivers use), `q=` and `z=` (nobody needs them), and rsa-sha1.
 
 public import PosternMail
 
@@ -8,7 +8,8 @@ public import PosternMail
 public struct DKIMSigningSettings: Sendable, Hashable {
     public var headerCanonicalization: HeaderCanonicalization
     public var bodyCanonicalization: BodyCanonicalization
-    /// Fields to sign, all oversigned; From always is. Empty for `DKIMSigning.defaultFields`.
+    /// Fields to sign; From always is. Oversigned as in `DKIMSigning.defaultFields`, and always when they are not
+    /// there. Empty for that list. Received, Return-Path and DKIM-Signature are passed over.
     public var fields: [String]
     /// How long a signature holds; `nil` or nothing positive for ever.
     public var expire: Duration?
@@ -48,6 +49,8 @@ public final class DKIMSigning {
         ("List-Archive", .whenPresent), ("Resent-Date", .never), ("Resent-From", .never), ("Resent-To", .never),
         ("Resent-Cc", .never),
     ]
+    /// Never signed: the signature means itself, and each host on the way adds to the others. Source: RFC 6376 §5.4.
+    private static let unsignedFields = ["dkim-signature", "received", "return-path"]
     /// Fields of one name that are signed, from the bottom up; keeps `h=` below what verifiers take.
     static let maxOfOneName = 32
 
@@ -82,8 +85,8 @@ public final class DKIMSigning {
     public func update(_ chunk: Span<UInt8>) { bodies.update(chunk) }
 
     /// The body has ended: signs.
-    /// - Returns: a field for each key, in their order, to be put on top of the header. Values begin with their SP and are
-    ///   folded by CRLF HTAB below 78 columns, where a tag has places to fold.
+    /// - Returns: a field for each key, in their order, to be put on top of the header. Values begin with their SP
+    ///   and are folded by CRLF HTAB below 78 columns, where a tag has places to fold.
     /// - Source: RFC 6376 §5.5, §5.6.
     public func finish() throws(CryptoError) -> [HeaderField] {
         guard !keys.isEmpty else { return [] }
@@ -119,12 +122,15 @@ public final class DKIMSigning {
 
     private func wantedFields() -> [(name: String, oversigning: Oversigning)] {
         guard !settings.fields.isEmpty else { return Self.defaultFields }
-        var seen: Set<[UInt8]> = []
-        // RFC 6376 §5.4: From MUST be signed; the signature itself MUST NOT be.
-        return (["From"] + settings.fields).filter { name in
+        var seen = Set(Self.unsignedFields.map { Array($0.utf8) })
+        var wanted: [(name: String, oversigning: Oversigning)] = []
+        for name in ["From"] + settings.fields {  // RFC 6376 §5.4: From MUST be signed
             let lowered = Array(name.utf8).asciiLowercased
-            return lowered != Array("dkim-signature".utf8) && Self.isFieldName(lowered) && seen.insert(lowered).inserted
-        }.map { ($0, .always) }
+            guard Self.isFieldName(lowered), seen.insert(lowered).inserted else { continue }
+            let known = Self.defaultFields.first { $0.name.utf8.asciiLowercased == lowered }
+            wanted.append((name, known?.oversigning ?? .always))
+        }
+        return wanted
     }
 
     /// RFC 5322 §3.6.8, ftext; and no ";", which would end `h=`.
@@ -204,7 +210,9 @@ private struct FoldedText {
         var rest = text[...]
         while !rest.isEmpty {
             if column >= Self.maxColumn { fold() }
-            let piece = rest.prefix(Self.maxColumn - column)
+            var count = min(rest.count, Self.maxColumn - column)
+            if (1..<4).contains(rest.count - count), count > 4 { count -= 4 }  // no line of padding alone
+            let piece = rest.prefix(count)
             octets += piece
             column += piece.count
             rest = rest.dropFirst(piece.count)

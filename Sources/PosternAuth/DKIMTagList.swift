@@ -1,6 +1,6 @@
-// The tag=value lists of DKIM-Signature fields and key records (RFC 6376 §3.2), over octets. It knows no tag: what a value
-// means is the business of `DKIMSignature` and `DKIMKeyRecord`. Octets over 0x7E are let through in values, since
-// internationalized mail has U-labels there (RFC 8616 §4).
+// The tag=value lists of DKIM-Signature fields and key records (RFC 6376 §3.2), over octets. It knows no tag: what a
+// value means is the business of `DKIMSignature` and `DKIMKeyRecord`. Octets over 0x7E are let through in values,
+// since internationalized mail has U-labels there (RFC 8616 §4).
 
 import PosternMail
 
@@ -16,7 +16,8 @@ struct DKIMTagList {
 
     /// Longest list that is read. Real signatures have 1 to 2 KiB; the cap bounds the work for one field.
     static let maxOctets = 64 * 1024
-    /// Most tags in a list. RFC 6376 defines 14; unknown ones are ignored, but the search for repeated ones is quadratic.
+    /// Most tags in a list. RFC 6376 defines 14; unknown ones are ignored, but the search for repeated ones is
+    /// quadratic.
     static let maxTags = 64
 
     let tags: [Tag]

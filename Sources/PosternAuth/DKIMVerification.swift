@@ -1,6 +1,7 @@
 // Judges the DKIM signatures of one message (RFC 6376 §6, RFC 8301, RFC 8463, RFC 8616): parses them when the header is
 // complete, hashes the body as it streams past, and concludes when it has ended. It decides nothing about the message.
-// Several key records at one name are undefined (RFC 6376 §3.6.2.2): each one that is a key record is tried, up to a cap.
+// Several key records at one name are undefined (RFC 6376 §3.6.2.2): each one that is a key record is tried, up to a
+// cap.
 
 public import PosternDNS
 public import PosternMail
@@ -109,8 +110,8 @@ public final class DKIMVerification {
     /// A rank above every other: the signature cannot pass.
     private static let unusableRank = 4
 
-    /// How likely a SDID aligns with the author's domain; the lowest is judged first. A common ancestor of two labels is
-    /// enough to be possible, since the organizational domain is not known yet (RFC 9989 §4.10).
+    /// How likely a SDID aligns with the author's domain; the lowest is judged first. A common ancestor of two labels
+    /// is enough to be possible, since the organizational domain is not known yet (RFC 9989 §4.10).
     private static func rank(_ domain: DomainName, _ author: DomainName?) -> Int {
         guard let author else { return 3 }
         if domain == author { return 0 }
@@ -138,8 +139,9 @@ public final class DKIMVerification {
 
     /// The body has ended: asks for all keys at once and concludes.
     ///
-    /// - Returns: a finding for each signature judged, in the order of the fields, and one `.tooManySignatures` at the end
-    ///   for all that were not; empty for a message without signatures. Trouble of our own reads as temperror.
+    /// - Returns: a finding for each signature judged, in the order of the fields, and one `.tooManySignatures` at
+    ///   the end for all that were not; empty for a message without signatures. Trouble of our own reads as
+    ///   temperror.
     /// - Source: RFC 6376 §6.1.2, §6.1.3.
     public func finish(dns: some DNSAnswering) -> [DKIMFinding] {
         bodies.finish()

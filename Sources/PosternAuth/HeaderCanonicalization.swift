@@ -1,5 +1,5 @@
-// How header fields are made ready for hashing (RFC 6376 §3.4.1, §3.4.2). A type of its own, apart from the body's, so that
-// the two halves of `c=` cannot be mixed up. Header fields are hashed whole; only the body streams.
+// How header fields are made ready for hashing (RFC 6376 §3.4.1, §3.4.2). A type of its own, apart from the body's,
+// so that the two halves of `c=` cannot be mixed up. Header fields are hashed whole; only the body streams.
 
 import PosternMail
 

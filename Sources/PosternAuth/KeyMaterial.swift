@@ -1,6 +1,7 @@
-// The `p=` of a key record, read into numbers: RSA from DER (RFC 8017 §A.1.1, RFC 5280 §4.1), Ed25519 raw (RFC 8463 §4).
-// A small DER reader of our own, since OpenSSL 3's decoders cost ten times the verification that follows them.
-// RFC 6376 §3.6.1 says RSAPublicKey where it means SubjectPublicKeyInfo (erratum 3017); both are in use and both are read.
+// The `p=` of a key record, read into numbers: RSA from DER (RFC 8017 §A.1.1, RFC 5280 §4.1), Ed25519 raw (RFC 8463
+// §4). A small DER reader of our own, since OpenSSL 3's decoders cost ten times the verification that follows them.
+// RFC 6376 §3.6.1 says RSAPublicKey where it means SubjectPublicKeyInfo (erratum 3017); both are in use and both are
+// read.
 
 import PosternMail
 
@@ -12,6 +13,9 @@ enum KeyMaterial: Hashable {
 
     /// Octets of an Ed25519 public key. Source: RFC 8032 §5.1.5.
     static let ed25519Octets = 32
+
+    /// Longest RSA exponent that is taken.
+    private static let maxExponentOctets = 8
 
     /// Size of the key: bits of the modulus; 256 for Ed25519.
     var bits: Int {
@@ -49,9 +53,9 @@ enum KeyMaterial: Hashable {
         let exponent = try body.positiveInteger()
         guard body.isAtEnd else { throw .trailingOctets }
         // RFC 8017 §3.1: n is a product of odd primes, e is odd and 3 <= e < n. What breaks this is no RSA key, and an
-        // exponent of 1 would let anyone sign.
+        // exponent of 1 would let anyone sign. Nobody has an exponent over 64 bits; it would cost fifty times 65537.
         guard let low = modulus.last, low & 1 == 1, let lowest = exponent.last, lowest & 1 == 1,
-            exponent.count > 1 || lowest >= 3, exponent.count <= modulus.count
+            exponent.count > 1 || lowest >= 3, exponent.count <= min(Self.maxExponentOctets, modulus.count)
         else { throw .badNumbers }
         self = .rsa(modulus: Array(modulus), exponent: Array(exponent))
     }

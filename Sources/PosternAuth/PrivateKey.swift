@@ -1,6 +1,6 @@
 // A private key for signing, read from PEM once when the configuration is loaded: OpenSSL takes milliseconds for that.
-// RSA (RFC 8301 §3.2) in PKCS#8 or PKCS#1, Ed25519 (RFC 8463) in PKCS#8. Encrypted keys are refused: a daemon has nobody
-// to ask for the passphrase.
+// RSA (RFC 8301 §3.2) in PKCS#8 or PKCS#1, Ed25519 (RFC 8463) in PKCS#8. Encrypted keys are refused: a daemon has
+// nobody to ask for the passphrase.
 
 import COpenSSL
 public import PosternMail
@@ -37,8 +37,8 @@ public enum KeyError: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// One EVP_PKEY with a private key.
 ///
-/// Unchecked: the key is never changed after `init`, OpenSSL locks what it caches inside of it (RSA's blinding), and each
-/// signature has a context of its own.
+/// Unchecked: the key is never changed after `init`, OpenSSL locks what it caches inside of it (RSA's blinding), and
+/// each signature has a context of its own.
 public final class PrivateKey: @unchecked Sendable {
     /// What to generate.
     public enum Kind: Hashable, Sendable {
@@ -63,12 +63,21 @@ public final class PrivateKey: @unchecked Sendable {
     /// - Source: RFC 7468 §2, §10; RFC 8017 §A.1.2; RFC 8410 §7.
     public convenience init(pem: [UInt8]) throws(KeyError) {
         try Self.checkLabel(pem)
-        guard let bio = BIO_new_mem_buf(pem, Int32(truncatingIfNeeded: pem.count)) else { throw .crypto(.outOfMemory) }
-        defer { BIO_free(bio) }
-        guard let key = PEM_read_bio_PrivateKey(bio, nil, refusePassphrase, nil) else {
-            throw .malformed(OpenSSLErrors.drain())
+        try self.init(owning: try Self.read(pem))
+    }
+
+    /// - Returns: an EVP_PKEY that the caller owns.
+    private static func read(_ pem: [UInt8]) throws(KeyError) -> OpaquePointer {
+        try pem.withUnsafeBufferPointer { (pem) throws(KeyError) in  // the BIO reads from the array
+            guard let bio = BIO_new_mem_buf(pem.baseAddress, Int32(truncatingIfNeeded: pem.count)) else {
+                throw .crypto(.outOfMemory)
+            }
+            defer { BIO_free(bio) }
+            guard let key = PEM_read_bio_PrivateKey(bio, nil, refusePassphrase, nil) else {
+                throw .malformed(OpenSSLErrors.drain())
+            }
+            return key
         }
-        try self.init(owning: key)
     }
 
     /// Takes over a key; it is freed also when this throws.

@@ -21,8 +21,8 @@ struct HeaderIndex {
     /// How many fields have this name (lower case).
     func count(of name: [UInt8]) -> Int { positions[name]?.count ?? 0 }
 
-    /// The fields that names select: each further mention of a name takes the next field of that name from the bottom up,
-    /// and nothing when there is none left.
+    /// The fields that names select: each further mention of a name takes the next field of that name from the bottom
+    /// up, and nothing when there is none left.
     /// - Parameter own: position of the signature itself, which its own `h=` never means (RFC 6376 §5.4).
     /// - Source: RFC 6376 §5.4.2.
     func fields(named names: [[UInt8]], except own: Int?) -> [HeaderField] {

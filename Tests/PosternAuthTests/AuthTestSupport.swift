@@ -1,4 +1,5 @@
-// What the tests of the DKIM judge share: DNS out of a dictionary, keys, bodies in chunks, and sign-and-verify in one call.
+// What the tests of the DKIM judge share: DNS out of a dictionary, keys, bodies in chunks, and sign-and-verify in one
+// call.
 
 import PosternAuth
 import PosternDNS
