@@ -26,6 +26,7 @@ public final class PostfixInstance: Sendable {
         let path = folder.path
         try Self.makeFolders(folder, isChrooted: settings.isChrooted)
         try folder.write("etc/main.cf", settings.main(folder: path))
+        for (name, text) in settings.files { try folder.write("etc/\(name)", text) }
 
         // A free port may be taken by another before Postfix binds it: then other ones are tried.
         var chosen: [UInt16] = []
@@ -81,6 +82,9 @@ public final class PostfixInstance: Sendable {
 
     /// Connects to a service.
     public func connect(_ service: String? = nil) throws -> SMTPClient { try SMTPClient(port: try port(service)) }
+
+    /// The queue ids of the mail that waits, with the reason in parentheses. Source: postqueue(1).
+    public func queued() throws -> String { try command("postqueue", ["-p"]).text }
 
     /// Runs one of Postfix's commands on this instance: `postqueue`, `postsuper`, `postcat` ...
     public func command(_ name: String, _ arguments: [String]) throws -> ProgramResult {

@@ -1,20 +1,22 @@
 // What a test may choose about its Postfix; all else is a stock Postfix's default or serves privacy on a shared machine.
 
+import Foundation
+
 /// One more smtpd, on a port of its own.
 public struct SMTPService: Sendable {
     /// How tests ask for its port: `postfix.port("submission")`.
     public var name: String
-    /// `-o` overrides of master.cf, `name=value` each.
-    public var overrides: [String]
+    /// What stands after each `-o` in master.cf: `name=value`, or `{ name = value }` where there are spaces (master(5)).
+    public var options: [String]
 
-    public init(_ name: String, overrides: [String] = []) {
+    public init(_ name: String, options: [String] = []) {
         self.name = name
-        self.overrides = overrides
+        self.options = options
     }
 
     /// As a submission service is told apart by milters. Source: postconf(5), milter_macro_daemon_name.
-    public static func originating(_ name: String = "submission", overrides: [String] = []) -> SMTPService {
-        SMTPService(name, overrides: ["milter_macro_daemon_name=ORIGINATING"] + overrides)
+    public static func originating(_ name: String = "submission", options: [String] = []) -> SMTPService {
+        SMTPService(name, options: ["milter_macro_daemon_name=ORIGINATING"] + options)
     }
 }
 
@@ -29,8 +31,10 @@ public struct PostfixSettings: Sendable {
     public var networks = "127.0.0.0/8"
     /// Runs smtpd and cleanup in the queue folder, as Debian's master.cf does.
     public var isChrooted = false
-    /// More of main.cf, appended: a later line wins. Source: postconf(5).
+    /// More of main.cf, in place of what the harness would set. Source: postconf(5).
     public var mainLines: [String] = []
+    /// More files in the configuration folder, by name.
+    public var files: [String: String] = [:]
     /// The smtpd services; the first one is the MX that strangers reach.
     public var services = [SMTPService("smtp")]
 
@@ -40,6 +44,21 @@ public struct PostfixSettings: Sendable {
         self.smtpdMilters = smtpdMilters
         self.nonSMTPDMilters = nonSMTPDMilters
         self.services = services
+    }
+
+    /// As contrib/postfix/ attaches postern-dkim: its main.cf and its submission service, word for word.
+    public static func shipped() throws -> PostfixSettings {
+        let folder = SourceTree.root.appending(path: "contrib/postfix")
+        func lines(_ name: String) throws -> [String] {
+            try String(contentsOf: folder.appending(path: name), encoding: .utf8).components(separatedBy: "\n")
+        }
+        var settings = PostfixSettings()
+        settings.isChrooted = true
+        settings.mainLines = try lines("main.cf")
+        settings.files = ["postern_header_checks": try lines("postern_header_checks").joined(separator: "\n")]
+        let options = try lines("master.cf").filter { $0.hasPrefix("  -o ") }.map { String($0.dropFirst(5)) }
+        settings.services.append(SMTPService("submission", options: options))
+        return settings
     }
 
     func main(folder: String) -> String {
@@ -72,7 +91,11 @@ public struct PostfixSettings: Sendable {
             non_smtpd_milters = \(nonSMTPDMilters)
 
             """
-        return fixed + mainLines.joined(separator: "\n") + "\n"
+        // A parameter that the test sets is left out above: Postfix warns of one that stands there twice.
+        func name(_ line: String) -> String { line.prefix { $0 != "=" }.trimmingCharacters(in: .whitespaces) }
+        let chosen = Set(mainLines.filter { $0.contains("=") && !$0.hasPrefix("#") }.map(name))
+        let kept = fixed.components(separatedBy: "\n").filter { !chosen.contains(name($0)) }
+        return (kept + mainLines).joined(separator: "\n") + "\n"
     }
 
     /// - Parameter ports: one for each of `services`.
@@ -81,8 +104,7 @@ public struct PostfixSettings: Sendable {
         var lines: [String] = []
         for (service, port) in zip(services, ports) {
             lines.append("127.0.0.1:\(port) inet n - \(chroot) - - smtpd")
-            // Braces keep spaces in a value. Source: master(5), since Postfix 3.0.
-            lines += service.overrides.map { "  -o { \($0) }" }
+            lines += service.options.map { "  -o \($0)" }
         }
         lines += [
             "cleanup unix n - \(chroot) - 0 cleanup", "pickup unix n - n 60 1 pickup", "qmgr unix n - n 300 1 qmgr",
