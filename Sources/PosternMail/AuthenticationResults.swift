@@ -98,7 +98,7 @@ extension AuthenticationResults.MethodResult {
         var remarks = finding.keyBits.map { ["\($0)-bit key"] } ?? []
         if finding.isTesting { remarks.append("testing") }
         self.init(
-            "dkim", finding.result.rawValue, reason: finding.reason == .none ? nil : finding.reason.description,
+            "dkim", finding.result.rawValue, reason: finding.reason == .none ? nil : finding.reason.publicDescription,
             comment: remarks.isEmpty ? nil : remarks.joined(separator: ", "), properties: properties)
     }
 }

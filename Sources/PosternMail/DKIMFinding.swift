@@ -124,4 +124,13 @@ extension DKIMReason: CustomStringConvertible {
         case .internalError(let detail): "internal error: \(detail)"
         }
     }
+
+    /// The same for strangers, in a header field: nothing of our paths, addresses and libraries.
+    public var publicDescription: String {
+        switch self {
+        case .keyUnavailable: "key not available"
+        case .internalError: "internal error"
+        default: description
+        }
+    }
 }

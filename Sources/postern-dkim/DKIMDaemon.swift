@@ -1,5 +1,6 @@
 // postern-dkim's own part of a daemon's life: from the configuration to a milter that serves.
 
+import Glibc
 import PosternAuth
 import PosternDNS
 import PosternDaemon
@@ -21,7 +22,7 @@ struct DKIMDaemon: RunningDaemon {
     static func start(_ configuration: Configuration, log: any LogSink) throws -> any RunningDaemon {
         let service = SigningService(configuration, log: log)
         let endpoint = configuration.listen.dkim
-        let listener = try Socket.listen(endpoint, mode: configuration.listen.mode)
+        let listener = try Socket.listen(endpoint, mode: mode_t(configuration.listen.mode))
         let server = try MilterServer(listener: listener.release(), needs: MilterNeeds(), log: log) { session in
             SigningFilter(session: session, service: service)
         }
@@ -30,7 +31,7 @@ struct DKIMDaemon: RunningDaemon {
             if !server.run() { log.critical("libmilter ended with an error; stopping") }
             DaemonSignals.raise(.stop)
         }.detach()
-        log.info("milter on \(endpoint), \(configuration.dkim.keys.count) keys")
+        log.info("milter on \(endpoint), signing keys: \(configuration.dkim.keys.count)")
         return DKIMDaemon(server: server, endpoint: endpoint)
     }
 }
@@ -39,10 +40,10 @@ extension SigningService {
     init(_ configuration: Configuration, log: any LogSink) {
         let host = configuration.host
         let dkim = configuration.dkim
-        let client = DNSClient(configuration.listen.dnsForDaemons, log: log)
+        let client = DNSClient(configuration.listen.dnsClientEndpoint, log: log)
         self.init(
-            origin: OriginSettings(networks: host.networks, relays: host.relays, passthrough: host.passthrough),
-            authservID: host.authservID, ownIDs: AuthservIDs(host.stripAuthservIDs), verify: dkim.verify,
+            origin: host.origin, authservID: host.authservID, ownIDs: AuthservIDs(host.stripAuthservIDs),
+            verify: dkim.verify,
             verification: dkim.verification, signing: dkim.signing, authorRule: dkim.author, keys: dkim.keys,
             publicKeys: PublicKeyCache(), log: log, now: WallClock.now,
             dns: { client.within(SigningService.dnsBudget) })
