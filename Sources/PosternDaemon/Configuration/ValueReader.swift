@@ -1,0 +1,59 @@
+// What reading one value needs to know beside the value: which file it stands in, under which key, and whether files
+// that it names may be opened. It collects the problems.
+
+/// The state of decoding one configuration.
+struct ValueReader {
+    /// The configuration as the admin named it.
+    let file: String
+    /// The configuration's folder, absolute; relative paths begin there.
+    let folder: String
+    /// The key that is read now, such as `host.networks`.
+    var keyPath = ""
+    /// Whether files that the table names are opened. A daemon opens those of its own tables only.
+    var opensFiles = true
+    private(set) var problems: [ConfigurationProblem] = []
+
+    /// Most problems that are told. A configuration with more is some other file.
+    static let maxProblems = 1000
+
+    init(file: String, folder: String) {
+        self.file = file
+        self.folder = folder
+    }
+
+    /// Notes a problem of the key that is read now.
+    mutating func report(_ text: String, at position: SourcePosition) {
+        report(text, at: position, keyPath: keyPath)
+    }
+
+    mutating func report(_ text: String, at position: SourcePosition, keyPath: String) {
+        add(
+            ConfigurationProblem(
+                file: file, line: position.line, column: position.column, keyPath: keyPath, text: text,
+                anchor: position))
+    }
+
+    /// Notes a problem in a file that the value at `anchor` names.
+    mutating func report(_ text: String, inFile name: String, line: Int, column: Int, anchor: SourcePosition) {
+        add(
+            ConfigurationProblem(
+                file: name, line: line, column: column, keyPath: keyPath, text: text, anchor: anchor))
+    }
+
+    private mutating func add(_ problem: ConfigurationProblem) {
+        guard problems.count < Self.maxProblems else { return }
+        problems.append(problem)
+        if problems.count == Self.maxProblems {
+            problems.append(
+                ConfigurationProblem(
+                    file: file, line: 0, column: 0, keyPath: "",
+                    text: "expected fewer than \(Self.maxProblems) problems; the others are not told",
+                    anchor: SourcePosition(line: .max, column: 0)))
+        }
+    }
+
+    /// An absolute path for one that the configuration gives.
+    func path(_ text: String) -> String {
+        text.hasPrefix("/") ? text : "\(folder == "/" ? "" : folder)/\(text)"
+    }
+}
