@@ -21,14 +21,16 @@ public struct Thread: ~Copyable, Sendable {
     public static func start(
         name: String, stackOctets: Int = usualStackOctets, body: @escaping @Sendable () -> Void
     ) throws(SocketError) -> Thread {
-        var attributes = pthread_attr_t()
-        guard pthread_attr_init(&attributes) == 0 else { throw .system(operation: "thread \(name)", errno: ENOMEM) }
-        defer { pthread_attr_destroy(&attributes) }
-        let sized = pthread_attr_setstacksize(&attributes, stackOctets)
+        // Not pthread_attr_t(): where PosternAuth is in sight, the compiler takes that initializer for COpenSSL's.
+        let attributes = UnsafeMutablePointer<pthread_attr_t>.allocate(capacity: 1)
+        defer { attributes.deallocate() }
+        guard pthread_attr_init(attributes) == 0 else { throw .system(operation: "thread \(name)", errno: ENOMEM) }
+        defer { pthread_attr_destroy(attributes) }
+        let sized = pthread_attr_setstacksize(attributes, stackOctets)
         guard sized == 0 else { throw .system(operation: "stack of thread \(name)", errno: sized) }
         let task = Unmanaged.passRetained(ThreadTask(name: name, body: body))  // released by runThread
         var handle = pthread_t()
-        let code = pthread_create(&handle, &attributes, runThread, task.toOpaque())
+        let code = pthread_create(&handle, attributes, runThread, task.toOpaque())
         guard code == 0 else {
             task.release()  // nobody will run it
             throw .system(operation: "thread \(name)", errno: code)
