@@ -28,18 +28,24 @@ public struct AuthservIDs: Sendable {
         }
     }
 
+    /// Whether no field can be ours.
+    var isEmpty: Bool { patterns.isEmpty }
+
     /// Whether any plausible reader takes `field` for an Authentication-Results field of ours. Linear in the field.
     ///
+    /// One that is longer than `AuthenticationResultsParser.maxFieldOctets` is no field of anybody, and counts as ours.
     /// Fields of other names are never claimed; ARC-Authentication-Results is one, since RFC 8617 signs it and its
     /// instances are only believed as a sealed set.
     public func isClaimed(by field: HeaderField) -> Bool {
         guard field.isNamed("Authentication-Results") else { return false }
+        if patterns.isEmpty { return false }
         if patterns.contains(where: { if case .any = $0 { true } else { false } }) { return true }
+        if field.value.count > AuthenticationResultsParser.maxFieldOctets { return true }
         let parsed = try? AuthenticationResultsParser.parse(field.value)  // what does not parse is looked through below
         guard let parsed else { return areMentioned(in: field.value) }
         if isOurs(parsed.authservID) { return true }
-        // An id with other octets than a name's is read in as many ways as there are readers.
-        let isName = parsed.authservID.utf8.allSatisfy { $0.isLDH || $0 == 0x2E || $0 == 0x5F || $0 >= 0x80 }
+        // An id with other characters than a name's is read in as many ways as there are readers.
+        let isName = parsed.authservID.unicodeScalars.allSatisfy(\.isNameScalar)
         if parsed.authservID.isEmpty || !isName { return areMentioned(in: field.value) }
         // Readers differ on where a comment ends (nesting, quoted-pairs), and so on what comes after it. Nobody who
         // speaks for himself names us in a comment before his id.
@@ -64,13 +70,29 @@ public struct AuthservIDs: Sendable {
     /// Whether one of our ids can be found anywhere in the octets, in any of their readings.
     private func areMentioned(in octets: [UInt8]) -> Bool {
         Readings.of(octets).contains { reading in
-            let text = ReadableText(reading)
-            return patterns.contains { pattern in
-                switch pattern {
-                case .any: true
-                case .id(let ours), .below(let ours): text.mentions(ours)
-                }
+            ReadableText(reading).mentions(anyOf: names)
+        }
+    }
+
+    private var names: [ReadableText] {
+        patterns.compactMap { pattern in
+            switch pattern {
+            case .any: nil
+            case .id(let ours), .below(let ours): ours
             }
+        }
+    }
+}
+
+extension Unicode.Scalar {
+    /// A letter, mark or digit (RFC 5892 §2.1), a dot, hyphen or underscore.
+    fileprivate var isNameScalar: Bool {
+        if let octet = UInt8(exactly: value), octet < 0x80 { return octet.isLDH || octet == 0x2E || octet == 0x5F }
+        return switch properties.generalCategory {
+        case .lowercaseLetter, .uppercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter, .nonspacingMark,
+            .spacingMark, .decimalNumber:
+            true
+        default: false
         }
     }
 }

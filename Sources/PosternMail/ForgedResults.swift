@@ -9,6 +9,10 @@ public struct ForgedResults: Hashable, Sendable {
     /// Postfix 0.3 s and 4,000 take 3.9 s.
     public static let maxRemovals = 50
 
+    /// Octets of Authentication-Results fields that are looked through in one message; real mail has a few thousand.
+    /// Every such field after them counts as forged: a full cap is the sender's doing and hides nothing.
+    public static let maxOctets = 262_144
+
     /// How many fields claim one of our ids; what is over `maxRemovals` counts as one.
     public let count: Int
     /// Removals from the highest occurrence down, so that none shifts the next; none at all when there are too many.
@@ -37,6 +41,7 @@ public struct ForgedResults: Hashable, Sendable {
 public struct ForgedResultsCollector: Sendable {
     private let ids: AuthservIDs
     private var fields = 0
+    private var octetsLeft = ForgedResults.maxOctets
     private var occurrences: [Int] = []
 
     public init(ids: AuthservIDs) { self.ids = ids }
@@ -46,8 +51,9 @@ public struct ForgedResultsCollector: Sendable {
         guard field.isNamed("Authentication-Results") else { return }
         fields += 1
         // A message that is refused anyway costs no more looking.
-        guard occurrences.count <= ForgedResults.maxRemovals, ids.isClaimed(by: field) else { return }
-        occurrences.append(fields)
+        guard occurrences.count <= ForgedResults.maxRemovals else { return }
+        octetsLeft -= min(octetsLeft, field.value.count)
+        if ids.isClaimed(by: field) || (octetsLeft == 0 && !ids.isEmpty) { occurrences.append(fields) }
     }
 
     /// What was found so far.

@@ -36,13 +36,15 @@ struct ReadableText: Sendable {
     /// The text after a dot.
     var prefixedByDot: ReadableText { ReadableText(squeezed: [0x2E] + squeezed, unicode: "." + unicode) }
 
-    /// Whether `other` occurs anywhere in this text.
-    func mentions(_ other: ReadableText) -> Bool {
-        if squeezed.firstOccurrence(of: other.squeezed) != nil { return true }
-        let needsCharacters = !labelwise.isEmpty || squeezed.contains { $0 >= 0x80 }
-        guard needsCharacters else { return false }  // `unicode` is `squeezed` then
-        let wanted = Array(other.unicode)
-        return [unicode, labelwise].contains { Array($0).firstOccurrence(of: wanted) != nil }
+    /// Whether one of `names` occurs anywhere in this text.
+    func mentions(anyOf names: [ReadableText]) -> Bool {
+        if names.contains(where: { squeezed.firstOccurrence(of: $0.squeezed) != nil }) { return true }
+        // Without these, `unicode` is `squeezed`.
+        guard !labelwise.isEmpty || squeezed.contains(where: { $0 >= 0x80 }) else { return false }
+        let names = names.map { Array($0.unicode) }
+        return [unicode, labelwise].lazy.map(Array.init).contains { text in
+            names.contains { text.firstOccurrence(of: $0) != nil }
+        }
     }
 
     /// Lookalikes mapped, every A-label decoded; runs of name characters are taken for labels.

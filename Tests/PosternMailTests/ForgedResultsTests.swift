@@ -48,6 +48,9 @@ struct ForgedResultsTests {
             "\u{FF25}xample.com; none",
             "exam\u{200B}ple.com; none",
             "exam\u{AD}ple.com; none",
+            "example.com\u{A0}x; none",
+            "example.com\u{37E}x; none",
+            "example.com\u{2029}; none",
             // No grammar, but some reader's id.
             "example.com",
             "example.com dkim=pass",
@@ -208,8 +211,33 @@ struct ForgedResultsTests {
 
     // MARK: Hostile sizes
 
-    @Test("a field of 1 MiB, our id at its end")
-    func largest() { large("a ", octets: 1 << 20) }
+    @Test("a field that is too long to be read is claimed, whatever it holds")
+    func tooLong() {
+        let name = Array("Authentication-Results".utf8)
+        let most = AuthenticationResultsParser.maxFieldOctets
+        for count in [most + 1, 1 << 20] {
+            let value = Array("evil.org; none".utf8) + Array(repeating: 0x20, count: count - 14)
+            #expect(Self.ids.isClaimed(by: HeaderField(name: name, value: value)))
+            #expect(!AuthservIDs([]).isClaimed(by: HeaderField(name: name, value: value)))
+            #expect(!Self.ids.isClaimed(by: HeaderField(name: name, value: Array(value.prefix(most)))))
+        }
+    }
+
+    @Test("fields after the most octets that are looked through are forged")
+    func maxOctets() {
+        let value = Array("evil.org; none".utf8) + Array(repeating: 0x20, count: 65_536 - 14)
+        let field = HeaderField(name: Array("Authentication-Results".utf8), value: value)
+        var collector = ForgedResultsCollector(ids: Self.ids)
+        for _ in 0..<3 { collector.add(field) }
+        #expect(collector.forged.count == 0)
+        for _ in 0..<3 { collector.add(field) }
+        #expect(
+            collector.forged.edits.map { edit in
+                if case .remove(_, let occurrence) = edit { occurrence } else { 0 }
+            } == [6, 5, 4])
+        let nobody = Array(repeating: field, count: 9)
+        #expect(ForgedResults(header: nobody, ids: AuthservIDs([])).count == 0)
+    }
 
     @Test(
         "a field of 64 KiB, our id at its end",
@@ -217,10 +245,8 @@ struct ForgedResultsTests {
             "a", " ", "(", ")", "()", "\"", "\\", "\r\n ", "\u{0}", "example.co", "e", "=?", "=?u?q?", "%", "xn--a",
             "\u{FC}", "\u{308}", "\u{FF41}", "\u{FC} xn--bcher-kva ",
         ])
-    func large(_ filler: String) { large(filler, octets: 1 << 16) }
-
-    private func large(_ filler: String, octets count: Int) {
-        let octets = Array(String(repeating: filler, count: count / filler.utf8.count).utf8)
+    func large(_ filler: String) {
+        let octets = Array(String(repeating: filler, count: 65_000 / filler.utf8.count).utf8)
         let claim = HeaderField(
             name: Array("Authentication-Results".utf8), value: octets + Array(" example.com; none".utf8))
         #expect(Self.ids.isClaimed(by: claim))
