@@ -12,7 +12,7 @@ public struct MessageText: Sendable {
         let text = Self.withCRLF(octets)
         var header: [HeaderField] = []
         var rest = text[...]
-        if rest.starts(with: Array("From ".utf8)) { rest = Self.line(&rest).isEmpty ? rest : rest }  // an mbox separator
+        if Self.beginsWithSeparator(rest) { _ = Self.line(&rest) }
         while !rest.isEmpty {
             var after = rest
             var line = Self.line(&after)
@@ -20,9 +20,7 @@ public struct MessageText: Sendable {
                 rest = after
                 break
             }
-            guard let colon = line.firstIndex(of: 0x3A), colon > line.startIndex,
-                line[..<colon].allSatisfy({ !$0.isASCIIControl || $0.isWSP }), line.first?.isWSP == false
-            else { break }
+            guard let colon = line.firstIndex(of: 0x3A), Self.isName(line[..<colon]) else { break }
             while let next = after.first, next.isWSP {  // RFC 5322 §2.2.3: a folded line
                 let fold = Self.line(&after)
                 line = text[line.startIndex..<fold.endIndex]
@@ -32,6 +30,18 @@ public struct MessageText: Sendable {
         }
         self.header = header
         body = Array(rest)
+    }
+
+    /// Whether a line of an mbox file comes first: `From `, and not a From field with WSP before its colon (RFC 5322
+    /// §4.5).
+    private static func beginsWithSeparator(_ text: ArraySlice<UInt8>) -> Bool {
+        text.starts(with: Array("From ".utf8)) && text.dropFirst(4).first { !$0.isWSP } != 0x3A
+    }
+
+    /// Whether what stands before a colon is a field's name: printable ASCII, then perhaps WSP (RFC 5322 §3.6.8, §4.5).
+    private static func isName(_ octets: ArraySlice<UInt8>) -> Bool {
+        let name = octets.prefix { $0 > 0x20 && $0 < 0x7F }
+        return !name.isEmpty && octets[name.endIndex...].allSatisfy(\.isWSP)
     }
 
     /// The next line without its CRLF; `rest` begins after it.
