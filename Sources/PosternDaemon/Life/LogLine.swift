@@ -109,7 +109,7 @@ struct LogRendering: Sendable {
 }
 
 /// One JSON object on one line, in the order of its `add`s. Source: RFC 8259 §7.
-struct JSONLine: CustomStringConvertible {
+public struct JSONLine: CustomStringConvertible {
     enum Value {
         case text(String)
         case number(Int)
@@ -130,11 +130,11 @@ struct JSONLine: CustomStringConvertible {
         }
     }
 
-    var description: String { "{\(members)}" }
+    public var description: String { "{\(members)}" }
 
     /// RFC 8259 §7: quotation mark, reverse solidus and U+0000 to U+001F must be escaped; DEL and U+2028/9 are too, since
     /// some readers take them for line ends or worse.
-    static func quoted(_ text: String) -> String {
+    public static func quoted(_ text: String) -> String {
         var quoted = "\""
         for scalar in text.unicodeScalars {
             switch scalar {

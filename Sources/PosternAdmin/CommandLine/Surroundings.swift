@@ -1,0 +1,51 @@
+// What a subcommand may touch outside of its arguments, as values that a test can replace: standard input, the clock, DNS,
+// and who we are. Files are read and written by Files.
+
+internal import Glibc
+internal import PosternDNS
+internal import PosternDaemon
+internal import PosternMail
+internal import PosternSocket
+internal import Synchronization
+
+struct Surroundings {
+    /// Standard input up to its end, at most so many octets.
+    var readInput: (_ atMost: Int) throws(FileFailure) -> [UInt8]
+    var now: () -> UnixTime
+    /// DNS as one transaction sees it; warnings go to the sink.
+    var dns: (Resolver, any LogSink) -> any DNSAnswering
+    /// The user that a key file must belong to, if there is one and we may give files away.
+    var keyOwner: () -> KeyOwner
+
+    /// A question's whole time: what postern-dkim has for a message.
+    static let dnsBudget = Duration.seconds(20)
+
+    /// The process itself.
+    static var process: Surroundings {
+        Surroundings(
+            readInput: { limit throws(FileFailure) in
+                try Files.read(descriptor: 0, named: "standard input", atMost: limit)
+            },
+            now: WallClock.now, dns: { resolver, log in resolver.answering(within: dnsBudget, log: log) },
+            keyOwner: KeyOwner.ofThisSystem)
+    }
+
+    /// The octets of a file, or of standard input for `-`.
+    func read(_ path: String, atMost limit: Int) throws(CommandFailure) -> [UInt8] {
+        do throws(FileFailure) {
+            return path == "-" ? try readInput(limit) : try Files.read(path, atMost: limit)
+        } catch { throw CommandFailure(error) }
+    }
+}
+
+/// Collects what libraries warn about while a subcommand runs, for its notes.
+final class NoteCollector: LogSink {
+    private let kept = Mutex<[String]>([])
+
+    func write(_ event: LogEvent) {
+        guard case .note(let level, let text) = event, level >= .warning else { return }
+        kept.withLock { $0.append("\(level): \(text)") }
+    }
+
+    var notes: [String] { kept.withLock { $0 } }
+}

@@ -1,0 +1,61 @@
+// `postern check`: everything that is wrong with the configuration.
+
+internal import ArgumentParser
+internal import PosternDaemon
+
+struct CheckCommand: Subcommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Reads the configuration and reports everything that is wrong.",
+        discussion: """
+            Looks at the tables of all daemons and at the files that they name. Prints one line for each problem:
+              FILE:LINE:COLUMN: key.path: expected …, found …
+            or "FILE: ok". Whether key files can be read, and by nobody else, is judged for the user \
+            \(KeyOwner.daemonUser) when run as root, else for who runs it. Nothing is changed; daemons that run keep what \
+            they have.
+
+            With --json, one object on one line; line, column and key are null where the file as a whole is meant:
+              {"file":"/etc/postern/postern.toml","problems":[{"file":"/etc/postern/postern.toml","line":3,"column":8,
+              "key":"host.name","text":"expected …, found …","severity":"error"}]}
+
+            EXAMPLES
+              postern check
+              postern check new.toml && install -m 0640 -g postern new.toml /etc/postern/postern.toml
+
+            EXIT STATUS
+              0   no problem
+              64  the command line is wrong
+              78  there are problems, or the file cannot be read
+            """)
+
+    @OptionGroup var options: GlobalOptions
+    @Argument(help: "The configuration. (default: that of --config)") var file: String?
+
+    func validate() throws {
+        if file != nil, options.config != nil {
+            throw ValidationError("expected a file or --config, found both")
+        }
+    }
+
+    func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
+        let path = file ?? options.configPath
+        let problems = Configuration.load(path: path, for: .check).problems
+        let status: ExitStatus = problems.isEmpty ? .done : .badConfiguration
+        guard !options.json else {
+            let object: JSONValue = ["file": .text(path), "problems": .list(problems.map(Self.json))]
+            return CommandOutput(json: object, status: status)
+        }
+        let lines = problems.isEmpty ? ["\(path): ok"] : problems.map(\.description)
+        return CommandOutput(text: lines.map { $0 + "\n" }.joined(), status: status)
+    }
+
+    private static func json(_ problem: ConfigurationProblem) -> JSONValue {
+        let hasPlace = problem.line > 0
+        return [
+            "file": .text(problem.file), "line": hasPlace ? .number(problem.line) : .null,
+            "column": hasPlace ? .number(problem.column) : .null,
+            "key": problem.keyPath.isEmpty ? .null : .text(problem.keyPath), "text": .text(problem.text),
+            "severity": .text(problem.severity == .error ? "error" : "warning"),
+        ]
+    }
+}

@@ -1,0 +1,85 @@
+// `postern dns query`: one question, answered as the daemons would hear it.
+
+internal import ArgumentParser
+internal import PosternDNS
+internal import PosternDaemon
+internal import PosternMail
+
+struct DNSQuery: Subcommand {
+    static let configuration = CommandConfiguration(
+        commandName: "query",
+        abstract: "Asks postern-dns one question.",
+        discussion: """
+            Prints the records at the end of the CNAME chain as a zone file would, "no such name", "no data" (the name is \
+            there, without records of this type), or "temporary failure: " and why. An address in place of <name> asks for \
+            its PTR record. The character-strings of a TXT record are joined, as the daemons read them.
+
+            With --json, one object on one line; result is records, nodata, nxdomain or temperror:
+              {"name":"example.com","type":"mx","result":"records","ttl":300,
+              "records":[{"preference":10,"exchange":"mx1.example.com"}],"reason":null}
+
+            EXAMPLES
+              postern dns query example.com MX
+              postern dns query 192.0.2.1
+              postern dns query --resolver 127.0.0.1:5300 2026q4._domainkey.example.com TXT
+
+            EXIT STATUS
+              0   answered, be it that there is none
+              64  the command line is wrong
+              69  temporary failure: nobody could tell
+              78  the configuration is wrong
+            """)
+
+    @OptionGroup var options: GlobalOptions
+    @Argument(
+        help: "A domain name, or an address for its PTR record.", transform: { text in try DNSQuery.subject(text) })
+    var name: Subject
+    @Argument(
+        help: "A, AAAA, CNAME, MX, NS, PTR, SOA, TXT, or TYPE and a number. (default: A; PTR for an address)",
+        transform: { text in try DNSQuery.type(text) })
+    var type: RecordType?
+
+    /// What is asked about.
+    enum Subject: Hashable, Sendable {
+        case name(DomainName)
+        case address(IPAddress)
+    }
+
+    var question: Question {
+        switch name {
+        case .name(let name): Question(name, type ?? .a)
+        case .address(let address): Question(address.reverseName, type ?? .ptr)
+        }
+    }
+
+    func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
+        let log = NoteCollector()
+        let loaded = try options.configurationIfAny(for: .dns)
+        let resolver = try options.resolver(loaded)
+        let question = question
+        let answer = surroundings.dns(resolver, log).answer(to: question)
+        var status = ExitStatus.done
+        if case .temporaryFailure = answer { status = .unavailable }
+        let notes = loaded.notes + log.notes(on: resolver)
+        guard !options.json else {
+            return CommandOutput(
+                json: AnswerText.json(question, answer), notes: notes, status: status)
+        }
+        return CommandOutput(text: AnswerText.lines(question, answer), notes: notes, status: status)
+    }
+
+    private static func subject(_ text: String) throws(ValidationError) -> Subject {
+        if let address = IPAddress(text) { return .address(address) }
+        if text == "." { return .name(.root) }
+        do throws(DomainNameError) { return .name(try DomainName(text)) } catch {
+            throw ValidationError("expected a domain name or an address, found \"\(text)\", \(error)")
+        }
+    }
+
+    private static func type(_ text: String) throws(ValidationError) -> RecordType {
+        guard let type = RecordType(text), type != .opt else {
+            throw ValidationError("expected a record type such as A, MX, TXT or TYPE65, found \"\(text)\"")
+        }
+        return type
+    }
+}

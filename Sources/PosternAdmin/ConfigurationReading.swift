@@ -1,0 +1,65 @@
+// The configuration as a subcommand needs it: whole and right, or only if there is one. What a daemon would survive (a bad
+// table that is not its own) is survived here too, and told.
+
+internal import Glibc
+internal import PosternDaemon
+internal import PosternMail
+
+/// What `--config` led to.
+struct LoadedConfiguration {
+    /// `nil` where there is no file and none is needed.
+    var configuration: Configuration?
+    /// Problems that were survived, for standard error.
+    var notes: [String] = []
+}
+
+extension NoteCollector {
+    /// What was warned about while a resolver was asked, and what may help.
+    func notes(on resolver: Resolver) -> [String] {
+        guard case .daemon = resolver, !notes.isEmpty else { return notes }
+        return notes + ["--resolver ADDRESS asks a DNS server without postern-dns"]
+    }
+}
+
+extension GlobalOptions {
+    /// The file that is read.
+    var configPath: String { config ?? DaemonArguments.defaultConfiguration }
+
+    /// The configuration, for a subcommand that makes no sense without it.
+    /// - Parameter role: whose files are opened: `.dkim` reads the private keys, `.dns` does not.
+    func configurationNeeded(for role: ConfigurationRole) throws(CommandFailure) -> (Configuration, notes: [String]) {
+        // Root is asked about the daemon's keys, not about its own.
+        let user = geteuid() == 0 ? UserIdentity(named: role.userName) : nil
+        let result = Configuration.load(path: configPath, for: role, as: user)
+        guard let configuration = result.configuration else {
+            var failure = CommandFailure(
+                .badConfiguration,
+                "expected a right configuration in \(configPath), found problems; `postern check` tells all of them")
+            failure.notes = result.problems.filter { $0.severity == .error }.map { "error: \($0)" }
+            throw failure
+        }
+        return (configuration, result.problems.map { "warning: \($0); this table's defaults are taken" })
+    }
+
+    /// The configuration if there is one. A file that `--config` names must be there.
+    func configurationIfAny(for role: ConfigurationRole) throws(CommandFailure) -> LoadedConfiguration {
+        if config == nil, access(configPath, R_OK) != 0 {
+            guard errno != ENOENT, errno != ENOTDIR else { return LoadedConfiguration() }
+            return LoadedConfiguration(
+                notes: ["warning: cannot read \(configPath): \(SystemText.of(errno)); defaults are taken"])
+        }
+        let (configuration, notes) = try configurationNeeded(for: role)
+        return LoadedConfiguration(configuration: configuration, notes: notes)
+    }
+
+    /// Whom to ask for DNS: `--resolver`, else where postern-dns listens; the daemons ask its first socket too.
+    func resolver(_ loaded: LoadedConfiguration) throws(CommandFailure) -> Resolver {
+        if let resolver { return resolver }
+        guard let endpoint = loaded.configuration?.listen.dns.first else {
+            return .daemon(.unix(path: Resolver.defaultPath))
+        }
+        do throws(ResolverError) { return try Resolver(endpoint) } catch {
+            throw CommandFailure(.badConfiguration, "\(configPath): listen.dns: \(error)")
+        }
+    }
+}

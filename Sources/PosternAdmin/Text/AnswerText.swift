@@ -1,0 +1,68 @@
+// A DNS answer for people, as lines of a zone file (RFC 1035 §5.1), and for programs.
+
+internal import PosternDNS
+internal import PosternMail
+
+enum AnswerText {
+    /// What became of the question, each line with its line end.
+    static func lines(_ question: Question, _ answer: Answer) -> String {
+        switch answer {
+        case .records(let records, let ttl):
+            records.map { "\(absolute(question.name)) \(ttl) IN \(data($0))\n" }.joined()
+        case .noData: "no data\n"
+        case .noSuchName: "no such name\n"
+        case .temporaryFailure(let reason): "temporary failure: \(reason)\n"
+        }
+    }
+
+    private static func absolute(_ name: DomainName) -> String { name == .root ? "." : "\(name)." }
+
+    /// The type and the data.
+    private static func data(_ record: RecordData) -> String {
+        switch record {
+        case .a(let address): "A \(address)"
+        case .aaaa(let address): "AAAA \(address)"
+        case .mx(let preference, let exchange): "MX \(preference) \(absolute(exchange))"
+        case .txt(let text): "TXT \(ZoneText.quoted(text))"
+        case .ptr(let name): "PTR \(absolute(name))"
+        case .ns(let name): "NS \(absolute(name))"
+        case .cname(let name): "CNAME \(absolute(name))"
+        case .soa(let primary, let minimum): "SOA \(absolute(primary)) ; minimum \(minimum)"
+        case .other(let type, let octets):  // RFC 3597 §5
+            "\(type) \\# \(octets.count)" + (octets.isEmpty ? "" : " \(hex(octets))")
+        }
+    }
+
+    private static func hex(_ octets: [UInt8]) -> String {
+        octets.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+
+    // MARK: JSON
+
+    /// Every member is always there.
+    static func json(_ question: Question, _ answer: Answer) -> JSONValue {
+        let (result, ttl, records, reason): (String, UInt32?, [RecordData], String?) =
+            switch answer {
+            case .records(let records, let ttl): ("records", ttl, records, nil)
+            case .noData: ("nodata", nil, [], nil)
+            case .noSuchName: ("nxdomain", nil, [], nil)
+            case .temporaryFailure(let reason): ("temperror", nil, [], reason)
+            }
+        return [
+            "name": .text("\(question.name)"), "type": .text("\(question.type)".lowercased()), "result": .text(result),
+            "ttl": .optional(ttl.map(Int.init)), "records": .list(records.map(json)), "reason": .optional(reason),
+        ]
+    }
+
+    private static func json(_ record: RecordData) -> JSONValue {
+        switch record {
+        case .a(let address), .aaaa(let address): ["address": .text("\(address)")]
+        case .mx(let preference, let exchange):
+            ["preference": .number(Int(preference)), "exchange": .text("\(exchange)")]
+        case .txt(let text): ["text": .octets(text)]
+        case .ptr(let name), .ns(let name), .cname(let name): ["name": .text("\(name)")]
+        case .soa(let primary, let minimum): ["primary": .text("\(primary)"), "minimum": .number(Int(minimum))]
+        case .other(_, let octets): ["octets": .text(hex(octets))]
+        }
+    }
+}
