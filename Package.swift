@@ -52,6 +52,7 @@ let package = Package(
         program("postern-dkim", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
         program("postern-dns", ["PosternMail", "PosternDNS", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
         program("postern", ["PosternAdmin"]),
+        program("postern-bench", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
         // The C libraries.
         system("CMilter", pkgConfig: "milter", apt: "libmilter-dev"),
         system("COpenSSL", pkgConfig: "libcrypto", apt: "libssl-dev"),
@@ -66,7 +67,7 @@ let package = Package(
         tests("PosternSocketTests", ["PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternMilterTests", ["PosternMilter", "PosternMail", "TestSupport"]),
         tests("PosternForwarderTests", ["PosternForwarder", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
-        tests("PosternDaemonTests", ["PosternDaemon", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PosternDaemonTests", ["PosternDaemon", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternAdminTests", ["PosternAdmin", "PosternDaemon", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("SigningFilterTests", ["postern-dkim", "PosternMilter", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("EndToEndTests", ["PostfixHarness", "TestSupport"]),

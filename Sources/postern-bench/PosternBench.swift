@@ -1,0 +1,28 @@
+// postern-bench: what Postern costs. Named cases inside this process, and a load generator for any milter; contrib/bench
+// puts peers beside it in the same run. Build it with `-c release`, or the numbers mean nothing.
+
+import Foundation
+import PosternAuth
+import PosternMail
+
+@main
+struct PosternBench {
+    static let help = """
+        postern-bench list                      names of the cases
+        postern-bench run [PREFIX...]           runs them: CPU microseconds an operation, median and p99, octets a second
+        postern-bench corpus DIRECTORY          writes keys, zone and messages for contrib/bench
+        postern-bench milter --socket PATH --message FILE [--client ADDRESS] [--sessions N] [--messages N]
+                      [--per-connection N] [--pid PID]... [--expect TEXT]
+                                                loads a milter; CPU a message of those processes
+        postern-bench idle --socket PATH --connections N --pid PID
+                                                opens connections and tells the process's memory
+
+        """
+
+    static func main() {
+        do { try Commands.run(Array(CommandLine.arguments.dropFirst())) } catch {
+            FileHandle.standardError.write(Data("postern-bench: \(error)\n".utf8))
+            exit(1)
+        }
+    }
+}
