@@ -27,8 +27,9 @@ extension Socket {
         return try dialUnix(address, SOCK_DGRAM, "connect \(path)", until: .now() + .seconds(1))
     }
 
-    /// A UNIX socket's connect(2) either is done at once or waits for room in the listener's backlog; a non-blocking one
-    /// would fail with EAGAIN and nothing to poll for, so that it waits itself, within SO_SNDTIMEO. Source: unix(7), socket(7).
+    /// A UNIX socket's connect(2) is done at once or waits for room in the listener's backlog; a non-blocking one would
+    /// fail with EAGAIN and nothing to poll for, so that it waits itself, within SO_SNDTIMEO.
+    /// Source: unix(7), socket(7).
     private static func dialUnix(
         _ address: SocketAddress, _ type: __socket_type, _ operation: @autoclosure () -> String,
         until deadline: MonotonicTime

@@ -64,7 +64,8 @@ extension Socket {
     /// - Returns: a socket that is connected; `nil` at the deadline, or when the listener was interrupted.
     public func accept(until deadline: MonotonicTime) throws(SocketError) -> Socket? {
         while true {
-            guard try wait(for: POLLIN, until: deadline) != 0 else { return nil }
+            let events = try wait(for: POLLIN, until: deadline)
+            guard events != 0 else { return nil }
             let descriptor = Glibc.accept(self.descriptor, nil, nil)
             if descriptor >= 0 {
                 // Not in one step (accept4 is hidden without _GNU_SOURCE): no daemon of ours runs programs.
@@ -72,7 +73,8 @@ extension Socket {
                 return Socket(owning: descriptor)
             }
             switch errno {
-            case EINVAL: return nil  // shut down
+            case EINVAL: return nil  // shut down, on TCP
+            case EAGAIN where events & POLLHUP != 0: return nil  // shut down, on a UNIX socket
             case EINTR, EAGAIN, ECONNABORTED, EPROTO: continue  // accept(2): the client was quicker
             default: throw .last("accept")
             }

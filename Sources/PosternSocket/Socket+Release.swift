@@ -13,6 +13,6 @@ extension Socket {
 
     /// Removes a UNIX socket's file when its listener stops; nothing happens for other endpoints.
     public static func removeFile(of endpoint: Endpoint) {
-        if case .unix(let path) = endpoint { unlink(path) }       // already gone is what we want
+        if case .unix(let path) = endpoint { unlink(path) }  // already gone is what we want
     }
 }

@@ -1,5 +1,5 @@
 // One socket, closed exactly once. Blocking for its caller, never longer than its deadline: every call on the
-// descriptor itself is non-blocking (MSG_DONTWAIT) and waits in poll(2) (PLATFORM: blocking threads beat event loops here).
+// descriptor itself is non-blocking (MSG_DONTWAIT) and waits in poll(2).
 // No SIGPIPE is ever raised. Not for many sockets on one thread; postern-dns has NIO for that.
 
 import Glibc

@@ -17,7 +17,7 @@ struct SocketAddress {
         }
     }
 
-    /// A UNIX socket's address; a path that begins with `@` is one in Linux's abstract namespace if `abstract` allows it.
+    /// A UNIX socket's address; if `abstract` allows it, `@` begins a name in Linux's abstract namespace.
     /// Source: unix(7).
     init(path: String, abstract: Bool = false) throws(SocketError) {
         var octets = Array(path.utf8)
