@@ -1,6 +1,6 @@
 // How a daemon hears its signals: a handler writes one octet into a pipe, and the main thread reads it. So the rest of
-// the program never runs in a handler. Installed before any thread is made (PLATFORM §10): libmilter's own signal thread
-// sees none of them, because Linux prefers the main thread, which alone has them unblocked.
+// the program never runs in a handler. Installed before any thread is made: libmilter's own signal thread sees none of
+// them, because Linux prefers the main thread, which alone has them unblocked.
 
 import Glibc
 public import PosternSocket
@@ -19,7 +19,8 @@ public enum DaemonSignals {
 
     private static let handled = [SIGTERM, SIGINT, SIGHUP]
 
-    /// Installs the handlers and ignores SIGPIPE. Call it first in `main`, on the main thread; a second call does nothing.
+    /// Installs the handlers and ignores SIGPIPE. To be called on the main thread before anything else there; a second
+    /// call does nothing.
     public static func install() throws(SocketError) {
         guard readEnd.load(ordering: .acquiring) < 0 else { return }
         var ends: [Int32] = [-1, -1]

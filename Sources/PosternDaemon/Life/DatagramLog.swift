@@ -37,7 +37,7 @@ public final class DatagramLog: LogSink {
 
     init(
         path: String, encoding: any Encoding, level: LogLevel, fallback: any LogSink,
-        now: @escaping @Sendable () -> UnixTime = UnixTime.systemNow
+        now: @escaping @Sendable () -> UnixTime = WallClock.now
     ) {
         self.path = path
         self.encoding = encoding
@@ -70,7 +70,7 @@ public final class DatagramLog: LogSink {
                 return try channel.socket.write(datagram, until: .after(wait))
             } catch {
                 state.withLock { $0.channel = nil }
-                if case .timedOut = error { throw error }  // it lives and has too much to do: a new socket changes nothing
+                if case .timedOut = error { throw error }  // it lives and is busy: a new socket changes nothing
                 if isRetry { throw error }
             }
         }

@@ -97,14 +97,13 @@ struct LogRendering: Sendable {
         var fields = tm()
         gmtime_r(&seconds, &fields)
         let milliseconds = (now.nanoseconds / 1_000_000) - now.seconds * 1000
-        func padded(_ number: Int, _ width: Int) -> String {
+        func padded(_ number: some BinaryInteger, _ width: Int) -> String {
             let digits = String(number)
             return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
         }
-        let date =
-            "\(padded(Int(fields.tm_year) + 1900, 4))-\(padded(Int(fields.tm_mon) + 1, 2))-\(padded(Int(fields.tm_mday), 2))"
-        let time = "\(padded(Int(fields.tm_hour), 2)):\(padded(Int(fields.tm_min), 2)):\(padded(Int(fields.tm_sec), 2))"
-        return "\(date)T\(time).\(padded(Int(milliseconds), 3))Z"
+        let (month, day) = (padded(fields.tm_mon + 1, 2), padded(fields.tm_mday, 2))
+        let time = [fields.tm_hour, fields.tm_min, fields.tm_sec].map { padded($0, 2) }.joined(separator: ":")
+        return "\(padded(Int(fields.tm_year) + 1900, 4))-\(month)-\(day)T\(time).\(padded(milliseconds, 3))Z"
     }
 }
 
@@ -132,8 +131,8 @@ public struct JSONLine: CustomStringConvertible {
 
     public var description: String { "{\(members)}" }
 
-    /// RFC 8259 §7: quotation mark, reverse solidus and U+0000 to U+001F must be escaped; DEL and U+2028/9 are too, since
-    /// some readers take them for line ends or worse.
+    /// RFC 8259 §7: quotation mark, reverse solidus and U+0000 to U+001F must be escaped; DEL and U+2028/9 are too,
+    /// since some readers take them for line ends or worse.
     public static func quoted(_ text: String) -> String {
         var quoted = "\""
         for scalar in text.unicodeScalars {

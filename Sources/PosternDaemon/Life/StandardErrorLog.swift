@@ -19,7 +19,7 @@ public final class StandardErrorLog: LogSink {
     /// - Parameter program: the daemon's name, as it stands before each line.
     /// - Parameter descriptor: borrowed, open for the life of the process.
     public convenience init(program: String, settings: LogSettings, descriptor: Int32 = 2) {
-        self.init(program: program, pid: getpid(), settings: settings, descriptor: descriptor, now: UnixTime.systemNow)
+        self.init(program: program, pid: getpid(), settings: settings, descriptor: descriptor, now: WallClock.now)
     }
 
     init(
@@ -66,14 +66,5 @@ public final class StandardErrorLog: LogSink {
             if count == octets.count { return true }
             guard count < 0, errno == EINTR else { return false }  // a line in part is on its way: not twice
         }
-    }
-}
-
-extension UnixTime {
-    /// The system's wall clock.
-    public static func systemNow() -> UnixTime {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)  // cannot fail: the clock is known and the pointer valid
-        return UnixTime(nanoseconds: Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec))
     }
 }
