@@ -14,6 +14,8 @@ public struct AuthservIDs: Sendable {
         case below(ReadableText)
     }
     private let patterns: [Pattern]
+    /// The patterns' texts, to be looked for anywhere.
+    private let names: [ReadableText]
 
     /// - Parameter patterns: authserv-ids, in any case, as A- or U-labels. `*.example.com` is every name below
     ///   example.com, but not example.com; `*` is every authserv-id. Empty ones are nobody's.
@@ -26,6 +28,12 @@ public struct AuthservIDs: Sendable {
             guard !text.isEmpty else { return nil }
             return isBelow ? .below(text.prefixedByDot) : .id(text)
         }
+        names = self.patterns.compactMap { pattern in
+            switch pattern {
+            case .any: nil
+            case .id(let text), .below(let text): text
+            }
+        }
     }
 
     /// Whether no field can be ours.
@@ -36,23 +44,32 @@ public struct AuthservIDs: Sendable {
     /// One that is longer than `AuthenticationResultsParser.maxFieldOctets` is no field of anybody, and counts as ours.
     /// Fields of other names are never claimed; ARC-Authentication-Results is one, since RFC 8617 signs it and its
     /// instances are only believed as a sealed set.
-    public func isClaimed(by field: HeaderField) -> Bool {
-        guard field.isNamed("Authentication-Results") else { return false }
-        if patterns.isEmpty { return false }
-        if patterns.contains(where: { if case .any = $0 { true } else { false } }) { return true }
-        if field.value.count > AuthenticationResultsParser.maxFieldOctets { return true }
+    public func isClaimed(by field: HeaderField) -> Bool { claim(by: field) == .made }
+
+    /// What a field's claim on one of our ids is, and what it took to find out.
+    enum Claim: Equatable {
+        case none, made
+        /// None, after looking through all readings of a malformed field.
+        case noneInAnyReading
+    }
+
+    func claim(by field: HeaderField) -> Claim {
+        guard field.isNamed("Authentication-Results"), !patterns.isEmpty else { return .none }
+        if patterns.contains(where: { if case .any = $0 { true } else { false } }) { return .made }
+        if field.value.count > AuthenticationResultsParser.maxFieldOctets { return .made }
         let parsed = try? AuthenticationResultsParser.parse(field.value)  // what does not parse is looked through below
-        guard let parsed else { return areMentioned(in: field.value) }
-        if isOurs(parsed.authservID) { return true }
+        guard let parsed else { return areMentioned(in: field.value) ? .made : .noneInAnyReading }
+        if isOurs(parsed.authservID) { return .made }
         // An id with other characters than a name's is read in as many ways as there are readers.
         let isName = parsed.authservID.unicodeScalars.allSatisfy(\.isNameScalar)
-        if parsed.authservID.isEmpty || !isName { return areMentioned(in: field.value) }
+        if parsed.authservID.isEmpty || !isName { return areMentioned(in: field.value) ? .made : .noneInAnyReading }
         // Readers differ on where a comment ends (nesting, quoted-pairs), and so on what comes after it. Nobody who
         // speaks for himself names us in a comment before his id.
         var text = StructuredText(field.value)
         _ = try? text.skipCFWS()  // it was skipped before, when the field was parsed
         let lead = field.value.prefix(field.value.count - text.rest.count)
-        return lead.contains(0x28) && areMentioned(in: Array(lead))
+        guard lead.contains(0x28) else { return .none }
+        return areMentioned(in: Array(lead)) ? .made : .noneInAnyReading
     }
 
     /// Whether an authserv-id that was read without doubt is one of ours.
@@ -71,15 +88,6 @@ public struct AuthservIDs: Sendable {
     private func areMentioned(in octets: [UInt8]) -> Bool {
         Readings.of(octets).contains { reading in
             ReadableText(reading).mentions(anyOf: names)
-        }
-    }
-
-    private var names: [ReadableText] {
-        patterns.compactMap { pattern in
-            switch pattern {
-            case .any: nil
-            case .id(let ours), .below(let ours): ours
-            }
         }
     }
 }

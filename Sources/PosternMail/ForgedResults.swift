@@ -12,6 +12,8 @@ public struct ForgedResults: Hashable, Sendable {
     /// Octets of Authentication-Results fields that are looked through in one message; real mail has a few thousand.
     /// Every such field after them counts as forged: a full cap is the sender's doing and hides nothing.
     public static let maxOctets = 262_144
+    /// What a malformed field counts beside its octets, since looking through it takes that much longer.
+    static let octetsOfMalformed = 256
 
     /// How many fields claim one of our ids; what is over `maxRemovals` counts as one.
     public let count: Int
@@ -52,8 +54,14 @@ public struct ForgedResultsCollector: Sendable {
         fields += 1
         // A message that is refused anyway costs no more looking.
         guard occurrences.count <= ForgedResults.maxRemovals else { return }
-        octetsLeft -= min(octetsLeft, field.value.count)
-        if ids.isClaimed(by: field) || (octetsLeft == 0 && !ids.isEmpty) { occurrences.append(fields) }
+        guard octetsLeft > 0 else {
+            if !ids.isEmpty { occurrences.append(fields) }
+            return
+        }
+        let claim = ids.claim(by: field)
+        if claim == .made { occurrences.append(fields) }
+        let octets = field.value.count + (claim == .noneInAnyReading ? ForgedResults.octetsOfMalformed : 0)
+        octetsLeft -= min(octetsLeft, octets)
     }
 
     /// What was found so far.
