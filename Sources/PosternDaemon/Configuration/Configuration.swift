@@ -39,6 +39,9 @@ public final class Configuration: Sendable {
     /// Longest file, in octets; the TOML parser takes no longer one.
     static let maxOctets = 4 << 20
 
+    /// Longest sentence of the parser's that is repeated, in characters.
+    private static let maxSyntaxCharacters = 400
+
     /// All tables, in the order of the sample file. A new table is added here and below.
     static let schema = [
         HostTable.declaration, ListenTable.declaration, LogTable.declaration, DNSTable.declaration,
@@ -99,7 +102,8 @@ public final class Configuration: Sendable {
         } catch {
             let problem = ConfigurationProblem(
                 file: file, line: error.position.line, column: error.position.column, keyPath: "",
-                text: "expected TOML 1.0, found: \(printable(error.text))", anchor: error.position)
+                text: "expected TOML 1.0, found: \(printable(error.text, most: maxSyntaxCharacters))",
+                anchor: error.position)
             return LoadResult(configuration: nil, problems: [problem])
         }
         var decoder = SchemaDecoder(

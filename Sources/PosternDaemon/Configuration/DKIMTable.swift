@@ -60,7 +60,8 @@ enum DKIMKeyTable {
     static let domain = RequiredKey(
         "domain", .text(.domainName()), example: Example.domain, "The domain that signs (d=).")
     static let selector = RequiredKey(
-        "selector", .text(.domainName(minLabels: 1, as: "a selector")), example: Example.name("2026q4"),
+        "selector", .text(.domainName(minLabels: 1, as: "a selector such as \"2026q4\"")),
+        example: Example.name("2026q4"),
         "The selector: the record lies at SELECTOR._domainkey.DOMAIN (s=).")
     static let file = RequiredKey(
         "file", .path, example: "keys/example.com/2026q4.pem",
@@ -143,6 +144,9 @@ extension DKIMSettings {
             users: table[DKIMKeyTable.users])
     }
 
+    /// Longest reason of OpenSSL's that is repeated, in characters.
+    private static let maxReasonCharacters = 300
+
     private static func readKey(_ path: String, for user: UserIdentity) throws(Unfit) -> PrivateKey {
         let pem = try SecretFile.octets(path, for: user, cap: PrivateKey.maxPEMOctets)
         guard !pem.isEmpty else {
@@ -152,7 +156,8 @@ extension DKIMSettings {
             return try PrivateKey(pem: pem)
         } catch {
             throw Unfit(
-                "expected an RSA or Ed25519 private key in PEM, found \(printable("\(error)")): \(printable(path))")
+                "expected an RSA or Ed25519 private key in PEM, found \(printable("\(error)", most: maxReasonCharacters)): \(printable(path))"
+            )
         }
     }
 }

@@ -52,7 +52,7 @@ extension DNSSettings {
                 return try StaticZone(text: octets)
             } catch {
                 reader.report(
-                    "expected a zone file (RFC 1035 §5), found \(printable(error.reason))", inFile: path,
+                    "expected a zone file (RFC 1035 §5), found \(printable(error.reason, most: 200))", inFile: path,
                     line: error.line, column: 1, anchor: position)
             }
         } catch {

@@ -24,10 +24,11 @@ public struct HostSettings: Sendable {
 
 enum HostTable {
     static let name = Key(
-        "name", .text(.domainName(minLabels: 1, as: "a host name")), example: Example.host,
+        "name", .text(.domainName(minLabels: 1, as: "a host name such as \"mx1.example.com\"")), example: Example.host,
         "This machine's name in mail. Default: the machine's own fully qualified name.")
     static let authservID = Key(
-        "authserv_id", .text(.domainName(minLabels: 1, as: "an authserv-id")), example: Example.domain,
+        "authserv_id", .text(.domainName(minLabels: 1, as: "an authserv-id such as \"example.com\"")),
+        example: Example.domain,
         "The authserv-id that our Authentication-Results begin with (RFC 8601). Default: name.")
     static let stripAuthservIDs = Key<[String]?>(
         "strip_authserv_ids", .list(of: .authservIDPattern), example: ["*.example.com"],

@@ -4,11 +4,16 @@
 internal import PosternAuth
 internal import PosternMail
 
+/// Longest sentence of an error of PosternMail that is repeated, in characters.
+private let maxSentenceCharacters = 400
+
 extension TextType<DomainName> {
     /// A host's or domain's name in A- or U-labels.
     /// - Parameter minLabels: fewest labels; a selector may have one.
-    static func domainName(minLabels: Int = 2, as meaning: String = "a domain name") -> TextType {
-        let expectation = "\(meaning) such as \(minLabels > 1 ? "\"example.com\"" : "\"2026q4\"")"
+    /// - Parameter example: what it is, with an example, for problems.
+    static func domainName(minLabels: Int = 2, as expectation: String = "a domain name such as \"example.com\"")
+        -> TextType
+    {
         return TextType(expectation) { text throws(Unfit) in
             let name = try? DomainName(text)  // the expectation says more than which rule was broken
             guard let name, name.isHostname(minLabels: minLabels) else {
@@ -23,7 +28,9 @@ extension TextType<DomainName> {
 
 extension TextType<Network> {
     static let network = TextType("an address or a network such as \"192.0.2.0/24\"") { text throws(Unfit) in
-        do throws(NetworkError) { return try Network(text) } catch { throw Unfit(printable(error.description)) }
+        do throws(NetworkError) { return try Network(text) } catch {
+            throw Unfit(printable(error.description, most: maxSentenceCharacters))
+        }
     } write: {
         $0.description
     }
@@ -57,7 +64,9 @@ extension TextType<Endpoint> {
 
     private static func listening(_ text: String) throws(Unfit) -> Endpoint {
         let endpoint: Endpoint
-        do throws(EndpointError) { endpoint = try Endpoint(text) } catch { throw Unfit(printable(error.description)) }
+        do throws(EndpointError) { endpoint = try Endpoint(text) } catch {
+            throw Unfit(printable(error.description, most: maxSentenceCharacters))
+        }
         switch endpoint {
         case .unix(let path):
             guard path.hasPrefix("/") else { throw Unfit(expected: "an absolute path after unix:", found: text) }

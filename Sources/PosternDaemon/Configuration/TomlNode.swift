@@ -57,19 +57,19 @@ extension TomlNode {
 }
 
 /// Longest piece of the admin's text that a problem repeats, in characters.
-private let maxQuotedCharacters = 80
+let maxQuotedCharacters = 80
 
 /// The text in quotes as a problem repeats it: controls as `\u{HH}`, cut after 80 characters.
 func quoted(_ text: some StringProtocol) -> String {
     "\"\(printable(text))\""
 }
 
-/// The text on one line, without controls, cut after 80 characters.
-func printable(_ text: some StringProtocol) -> String {
+/// The text on one line, without controls, cut after 80 characters or as many as `most` says.
+func printable(_ text: some StringProtocol, most: Int = maxQuotedCharacters) -> String {
     var shown = ""
     var count = 0
     for scalar in text.unicodeScalars {
-        guard count < maxQuotedCharacters else { return shown + "…" }
+        guard count < most else { return shown + "…" }
         count += 1
         switch scalar.properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned:
