@@ -78,14 +78,22 @@ struct HarnessTests {
     func peers(kind: PeerKey.Kind) throws {
         let key = try PeerKey(kind)
         let records = ["s._domainkey.example.org": key.record]
-        let byPython = try DKIMPy.sign(Self.letter, key: key, domain: "example.org", selector: "s")
-        let byMilter = try OpenDKIM.sign(Self.letter, key: key, domain: "example.org", selector: "s")
-        for signed in [byPython, byMilter] {
-            #expect(try DKIMPy.verify(signed, records: records) == [.passed])
-            let opinion = try OpenDKIM.verify(signed, records: records)
-            #expect(opinion.results == ["pass"], "\(opinion.field)")
-            #expect(try DKIMPy.verify(signed + Array("more\r\n".utf8), records: records) != [.passed])
-            #expect(try OpenDKIM.verify(signed + Array("more\r\n".utf8), records: records).results == ["fail"])
+        for canonicalization in Corpus.canonicalizations {
+            let orders = Corpus.messages(from: "ann@example.org").map {
+                SigningOrder(
+                    $0.octets, key: key, domain: "example.org", selector: "s", canonicalization: canonicalization)
+            }
+            var signed = try DKIMPy.sign(orders)
+            if Corpus.openDKIMSigns(kind, canonicalization) { signed += try orders.map(OpenDKIM.sign) }
+            let damaged = signed.map { $0 + Array("more\r\n".utf8) }
+            let opinions = try DKIMPy.verify(signed + damaged, records: records)
+            #expect(opinions.prefix(signed.count).allSatisfy { $0 == [.passed] }, "\(canonicalization): \(opinions)")
+            #expect(!opinions.dropFirst(signed.count).contains([.passed]))
+            for (index, message) in signed.enumerated() {
+                let opinion = try OpenDKIM.verify(message, records: records)
+                #expect(opinion.results == ["pass"], "\(canonicalization) \(index): \(opinion.field)")
+            }
+            for message in damaged { #expect(try OpenDKIM.verify(message, records: records).results == ["fail"]) }
         }
     }
 }

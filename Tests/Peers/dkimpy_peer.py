@@ -1,8 +1,8 @@
-"""Signs and verifies with dkimpy for the tests: one JSON request on standard input, one JSON answer on standard output.
+"""Signs and verifies with dkimpy for the tests: a JSON list of requests on standard input, a list of answers on output.
 
-verify: {"message": base64, "records": {name: text}}            -> {"results": [true | false | "error text", ...]}
-sign:   {"message": base64, "domain", "selector", "key": PEM or base64 seed, "algorithm", "canonicalization": "a/b",
-         "headers": [names] or null, "identity": text or null}   -> {"field": the DKIM-Signature field, CRLF and all}
+{"verify": {"message": base64, "records": {name: text}}}  -> {"results": [true | false | "error text", ...]}
+{"sign": {"message": base64, "domain", "selector", "key": PEM or base64 seed, "algorithm", "canonicalization": "a/b",
+          "headers": [names] or null}}                     -> {"field": the DKIM-Signature field, CRLF and all}
 """
 import base64
 import json
@@ -18,8 +18,9 @@ def verify(request):
         return records.get((name.decode() if isinstance(name, bytes) else name).rstrip(".").lower())
 
     message = base64.b64decode(request["message"])
+    signatures = [field for field in dkim.rfc822_parse(message)[0] if field[0].lower() == b"dkim-signature"]
     results = []
-    for index in range(len([h for h in dkim.rfc822_parse(message)[0] if h[0].lower() == b"dkim-signature"])):
+    for index in range(len(signatures)):
         try:
             results.append(dkim.DKIM(message, minkey=1024).verify(idx=index, dnsfunc=answer))
         except dkim.DKIMException as error:
@@ -30,14 +31,17 @@ def verify(request):
 def sign(request):
     header, _, body = request["canonicalization"].partition("/")
     names = request.get("headers")
-    identity = request.get("identity")
     field = dkim.DKIM(base64.b64decode(request["message"])).sign(
         request["selector"].encode(), request["domain"].encode(), request["key"].encode(),
         signature_algorithm=request["algorithm"].encode(), canonicalize=(header.encode(), body.encode()),
-        include_headers=[name.encode() for name in names] if names else None,
-        identity=identity.encode() if identity else None)
+        include_headers=[name.encode() for name in names] if names else None)
     return {"field": field.decode()}
 
 
-request = json.load(sys.stdin)
-json.dump({"sign": sign, "verify": verify}[request["do"]](request), sys.stdout)
+answers = []
+for order in json.load(sys.stdin):
+    if order.get("sign"):
+        answers.append(sign(order["sign"]))
+    else:
+        answers.append(verify(order["verify"]))
+json.dump(answers, sys.stdout)

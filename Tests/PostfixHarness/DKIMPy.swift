@@ -1,10 +1,11 @@
 // The peer dkimpy (PyPI), a signer and verifier that nobody here wrote. contrib/test puts it into .build-peers/.
+// Many orders go to one run of Python, whose start is what costs.
 
 import Foundation
 import Glibc
 
 public enum DKIMPy {
-    /// Signature results in the order of the fields; a text says why a signature could not be checked.
+    /// What it says of one signature; a text says why a signature could not be checked.
     public enum Result: Sendable, Equatable, Decodable {
         case passed, failed, error(String)
 
@@ -18,47 +19,56 @@ public enum DKIMPy {
         }
     }
 
-    private struct VerifyRequest: Encodable {
-        let `do` = "verify"
-        let message: String
-        let records: [String: String]
+    private struct Order: Encodable {
+        struct Verify: Encodable {
+            let message: String
+            let records: [String: String]
+        }
+        struct Sign: Encodable {
+            let message, domain, selector, key, algorithm, canonicalization: String
+            let headers: [String]?
+        }
+        var verify: Verify?
+        var sign: Sign?
     }
-    private struct VerifyAnswer: Decodable { let results: [Result] }
-    private struct SignRequest: Encodable {
-        let `do` = "sign"
-        let message, domain, selector, key, algorithm, canonicalization: String
-        let headers: [String]?
-        let identity: String?
+    private struct Answer: Decodable {
+        let results: [Result]?
+        let field: String?
     }
-    private struct SignAnswer: Decodable { let field: String }
 
-    /// Verifies every DKIM-Signature field of a message.
+    /// Verifies every DKIM-Signature field of each message, in the order of the fields.
     /// - Parameter records: TXT texts by name, joined strings.
+    public static func verify(_ messages: [[UInt8]], records: [String: String]) throws -> [[Result]] {
+        let orders = messages.map {
+            Order(verify: .init(message: Data($0).base64EncodedString(), records: records))
+        }
+        return try ask(orders).map { $0.results ?? [] }
+    }
+
     public static func verify(_ message: [UInt8], records: [String: String]) throws -> [Result] {
-        let request = VerifyRequest(message: Data(message).base64EncodedString(), records: records)
-        return try ask(request, VerifyAnswer.self).results
+        try verify([message], records: records).first ?? []
     }
 
-    /// Signs a message.
-    /// - Parameter algorithm: `rsa-sha256` or `ed25519-sha256`.
+    /// Signs each message as its order says.
     /// - Parameter headers: what `h=` names; default: dkimpy's own choice.
-    /// - Returns: the signed message.
-    public static func sign(
-        _ message: [UInt8], key: PeerKey, domain: String, selector: String,
-        canonicalization: String = "relaxed/relaxed", headers: [String]? = nil, identity: String? = nil
-    ) throws -> [UInt8] {
-        let request = SignRequest(
-            message: Data(message).base64EncodedString(), domain: domain, selector: selector, key: key.forDKIMPy,
-            algorithm: key.algorithm, canonicalization: canonicalization, headers: headers, identity: identity)
-        return Array(try ask(request, SignAnswer.self).field.utf8) + message
+    /// - Returns: the signed messages.
+    public static func sign(_ orders: [SigningOrder], headers: [String]? = nil) throws -> [[UInt8]] {
+        let answers = try ask(
+            orders.map { order in
+                Order(
+                    sign: .init(
+                        message: Data(order.message).base64EncodedString(), domain: order.domain,
+                        selector: order.selector, key: order.key.forDKIMPy, algorithm: order.key.algorithm,
+                        canonicalization: order.canonicalization, headers: headers))
+            })
+        return zip(orders, answers).map { order, answer in Array((answer.field ?? "").utf8) + order.message }
     }
 
-    private static func ask<Answer: Decodable>(_ request: some Encodable, _ type: Answer.Type) throws -> Answer {
+    private static func ask(_ orders: [Order]) throws -> [Answer] {
         let script = SourceTree.root.appending(path: "Tests/Peers/dkimpy_peer.py").path
-        let input = Array(try JSONEncoder().encode(request))
-        let result = try Program.run(try python(), [script], input: input)
+        let result = try Program.run(try python(), [script], input: Array(try JSONEncoder().encode(orders)))
         guard result.status == 0 else { throw HarnessError("dkimpy: status \(result.status)\n\(result.errors)") }
-        return try JSONDecoder().decode(type, from: Data(result.output))
+        return try JSONDecoder().decode([Answer].self, from: Data(result.output))
     }
 
     private static func python() throws -> String {
@@ -67,5 +77,25 @@ public enum DKIMPy {
             throw HarnessError("no dkimpy at \(path): contrib/test installs it")
         }
         return path
+    }
+}
+
+/// One message for a peer to sign.
+public struct SigningOrder: Sendable {
+    public var message: [UInt8]
+    public var key: PeerKey
+    public var domain: String
+    public var selector: String
+    /// `header/body`.
+    public var canonicalization: String
+
+    public init(
+        _ message: [UInt8], key: PeerKey, domain: String, selector: String, canonicalization: String = "relaxed/relaxed"
+    ) {
+        self.message = message
+        self.key = key
+        self.domain = domain
+        self.selector = selector
+        self.canonicalization = canonicalization
     }
 }

@@ -31,32 +31,30 @@ public enum OpenDKIM {
 
     /// Signs a message in test mode.
     /// - Returns: the signed message.
-    public static func sign(
-        _ message: [UInt8], key: PeerKey, domain: String, selector: String, canonicalization: String = "relaxed/relaxed"
-    ) throws -> [UInt8] {
+    public static func sign(_ order: SigningOrder) throws -> [UInt8] {
         let folder = try TemporaryFolder()
-        try folder.write("key.pem", key.pem, mode: 0o600)
+        try folder.write("key.pem", order.key.pem, mode: 0o600)
         try folder.write(
             "conf",
             """
             Mode s
             RequireSafeKeys no
             Syslog no
-            Domain \(domain)
-            Selector \(selector)
+            Domain \(order.domain)
+            Selector \(order.selector)
             KeyFile \(folder.file("key.pem").path)
-            SignatureAlgorithm \(key.algorithm)
-            Canonicalization \(canonicalization)
+            SignatureAlgorithm \(order.key.algorithm)
+            Canonicalization \(order.canonicalization)
 
             """)
-        let file = try folder.write("message", message)
+        let file = try folder.write("message", order.message)
         let result = try Program.run(
             "/usr/sbin/opendkim", ["-x", folder.file("conf").path, "-vvvv", "-b", "s", "-t", file.path])
         guard result.status == 0, let value = inserted("DKIM-Signature", result.text) else {
             throw HarnessError("opendkim: status \(result.status)\n\(result.text)\n\(result.errors)")
         }
         let spaced = value.first == " " ? value : " " + value
-        return Array("DKIM-Signature:\(spaced)".utf8).withCRLFLines + [0x0D, 0x0A] + message
+        return Array("DKIM-Signature:\(spaced)".utf8).withCRLFLines + [0x0D, 0x0A] + order.message
     }
 
     /// The value in `### INSHEADER: idx=0 hname='NAME' hvalue='VALUE'`.
