@@ -20,7 +20,10 @@ struct DKIMDaemon: RunningDaemon {
     }
 
     static func start(_ configuration: Configuration, log: any LogSink) throws -> any RunningDaemon {
-        let service = SigningService(configuration, log: log)
+        let client = DNSClient(configuration.listen.dnsClientEndpoint, log: log)
+        let service = SigningService(configuration, log: log, now: WallClock.now) {
+            client.within(SigningService.dnsBudget)
+        }
         let endpoint = configuration.listen.dkim
         let listener = try Socket.listen(endpoint, mode: mode_t(configuration.listen.mode))
         let server = try MilterServer(listener: listener.release(), needs: MilterNeeds(), log: log) { session in
@@ -33,19 +36,5 @@ struct DKIMDaemon: RunningDaemon {
         }.detach()
         log.info("milter on \(endpoint), signing keys: \(configuration.dkim.keys.count)")
         return DKIMDaemon(server: server, endpoint: endpoint)
-    }
-}
-
-extension SigningService {
-    init(_ configuration: Configuration, log: any LogSink) {
-        let host = configuration.host
-        let dkim = configuration.dkim
-        let client = DNSClient(configuration.listen.dnsClientEndpoint, log: log)
-        self.init(
-            origin: host.origin, authservID: host.authservID, ownIDs: AuthservIDs(host.stripAuthservIDs),
-            verify: dkim.verify,
-            verification: dkim.verification, signing: dkim.signing, authorRule: dkim.author, keys: dkim.keys,
-            publicKeys: PublicKeyCache(), log: log, now: WallClock.now,
-            dns: { client.within(SigningService.dnsBudget) })
     }
 }

@@ -2,6 +2,7 @@
 
 import PosternAuth
 import PosternDNS
+import PosternDaemon
 import PosternMail
 
 struct SigningService: Sendable {
@@ -15,7 +16,7 @@ struct SigningService: Sendable {
     let verification: DKIMVerificationSettings
     let signing: DKIMSigningSettings
     let authorRule: AuthorRule
-    let keys: [DKIMSigningKey]
+    var keys: [DKIMSigningKey]
     let publicKeys: PublicKeyCache
     let log: any LogSink
     /// The clock.
@@ -25,4 +26,18 @@ struct SigningService: Sendable {
 
     /// Postfix waits 30 s for the verdict (command_timeout); it comes within 20 (DESIGN §2).
     static let dnsBudget = Duration.seconds(20)
+}
+
+extension SigningService {
+    init(
+        _ configuration: Configuration, log: any LogSink, now: @escaping @Sendable () -> UnixTime,
+        dns: @escaping @Sendable () -> any DNSAnswering
+    ) {
+        let host = configuration.host
+        let dkim = configuration.dkim
+        self.init(
+            origin: host.origin, authservID: host.authservID, ownIDs: AuthservIDs(host.stripAuthservIDs),
+            verify: dkim.verify, verification: dkim.verification, signing: dkim.signing, authorRule: dkim.author,
+            keys: dkim.keys, publicKeys: PublicKeyCache(), log: log, now: now, dns: dns)
+    }
 }
