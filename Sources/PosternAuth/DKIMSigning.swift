@@ -209,13 +209,12 @@ private struct FoldedText {
     mutating func appendBreakable(_ text: [UInt8]) {
         var rest = text[...]
         while !rest.isEmpty {
-            if column >= Self.maxColumn { fold() }
-            var count = min(rest.count, Self.maxColumn - column)
+            var count = min(rest.count, max(1, Self.maxColumn - column))
             if (1..<4).contains(rest.count - count), count > 4 { count -= 4 }  // no line of padding alone
-            let piece = rest.prefix(count)
-            octets += piece
-            column += piece.count
-            rest = rest.dropFirst(piece.count)
+            octets += rest.prefix(count)
+            column += count
+            rest = rest.dropFirst(count)
+            if !rest.isEmpty { fold() }
         }
     }
 }

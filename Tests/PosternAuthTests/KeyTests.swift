@@ -124,7 +124,8 @@ struct PublicKeyTests {
             try #require(Base64.decode($0.utf8))
         }
         var read = 0
-        Mutations.of(samples, tokens: [[0x30, 0x82], [2, 0x84, 0xFF, 0xFF, 0xFF, 0xFF]], count: 5000, seed: 8017) { der in
+        Mutations.of(samples, tokens: [[0x30, 0x82], [2, 0x84, 0xFF, 0xFF, 0xFF, 0xFF]], count: 5000, seed: 8017) {
+            der in
             guard let material = try? KeyMaterial(rsaDER: der) else { return }  // no key: as it should be
             read += 1
             guard let key = try? PublicKey(material) else { return }  // OpenSSL refuses what it likes
@@ -201,7 +202,9 @@ struct KeyRecordTests {
 
     @Test("damaged records never trap")
     func mutations() {
-        let samples = ["v=DKIM1; k=rsa; h=sha256; s=email; t=y:s; n=x; p=\(KeyFixtures.rsa1024SPKI)", "p=", "k=ed25519;p=AQ=="]
+        let samples = [
+            "v=DKIM1; k=rsa; h=sha256; s=email; t=y:s; n=x; p=\(KeyFixtures.rsa1024SPKI)", "p=", "k=ed25519;p=AQ==",
+        ]
         Mutations.of(
             samples.map { Array($0.utf8) }, tokens: [";", "=", ":", "p=", "v=DKIM1", "\r\n "].map { Array($0.utf8) },
             count: 20_000, seed: 6376

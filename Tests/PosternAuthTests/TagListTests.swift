@@ -96,7 +96,12 @@ struct Base64Tests {
         }
     }
 
-    @Test("what is none", arguments: ["A", "AAAAA", "A===", "AA=", "AAA==", "AAAA=", "=", "AA==AA", "A-AA", "AA_A", "Ä", "A\u{0}AA", "AA=A", "AAAA===="])
+    @Test(
+        "what is none",
+        arguments: [
+            "A", "AAAAA", "A===", "AA=", "AAA==", "AAAA=", "=", "AA==AA", "A-AA", "AA_A", "Ä", "A\u{0}AA", "AA=A",
+            "AAAA====",
+        ])
     func refuses(text: String) {
         #expect(Base64.decode(text.utf8) == nil)
     }
