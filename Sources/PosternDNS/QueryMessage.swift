@@ -62,6 +62,16 @@ public struct QueryMessage: Hashable, Sendable {
         }
     }
 
+    /// A query of our own, as its receiver would read it.
+    init(id: UInt16, question: Question) {
+        header = MessageHeader(id: id, flags: MessageHeader.rd)
+        self.question = question
+        questionOctets = []
+        questionOctets.append(question: question)
+        datagramOctets = nil
+        wantsAuthenticated = false
+    }
+
     /// A reply without a question section: its header says all. Source: RFC 1035 §4.1.1.
     private static func refusal(of header: MessageHeader, _ rcode: ResponseCode, withOPT: Bool) -> [UInt8] {
         let kept = header.flags & (MessageHeader.opcodeMask | MessageHeader.rd)

@@ -71,6 +71,20 @@ public struct ResponseBody: Hashable, Sendable {
         return message
     }
 
+    /// What the body says, read back; for the rare case that it is needed as values.
+    /// - Parameter question: the one that the body was made for.
+    public func resolution(of question: Question, elapsed: UInt32) -> Resolution {
+        let octets = message(
+            for: QueryMessage(id: 0, question: question), elapsed: elapsed, maxOctets: DNSCodec.maxMessageOctets)
+        do {
+            var resolution = Resolution(of: question, in: try ReplyMessage(octets))
+            resolution.isAuthenticated = isAuthenticated
+            return resolution
+        } catch {
+            return Resolution(failure: "\(error)")
+        }
+    }
+
     /// Makes the four octets at `place`, which we wrote ourselves, smaller by `seconds`.
     private static func age(_ message: inout [UInt8], at place: Int, by seconds: UInt32) {
         var ttl = message[place..<place + 4].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }

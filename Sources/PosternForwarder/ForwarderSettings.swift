@@ -1,0 +1,96 @@
+// What a forwarder is told, and what it counts: plain values, so that the daemon can decode the one and show the other.
+
+public import PosternDNS
+public import PosternMail
+
+/// A recursive resolver that questions are forwarded to.
+public struct Upstream: Hashable, Sendable, CustomStringConvertible {
+    public var address: IPAddress
+    public var port: UInt16
+
+    public init(_ address: IPAddress, port: UInt16 = 53) {
+        self.address = address
+        self.port = port
+    }
+
+    /// `192.0.2.53`, `2001:db8::53`, `192.0.2.53:5353` or `[2001:db8::53]:5353`.
+    public init?(_ text: String) {
+        if let address = IPAddress(text) {
+            self.init(address)
+        } else if let (host, port) = Endpoint.hostAndPort(text), port > 0, let address = IPAddress(host) {
+            self.init(address, port: port)
+        } else {
+            return nil
+        }
+    }
+
+    public var description: String {
+        if port == 53 { return "\(address)" }
+        return if case .v6 = address { "[\(address)]:\(port)" } else { "\(address):\(port)" }
+    }
+}
+
+/// All that a forwarder is told.
+public struct ForwarderSettings: Sendable {
+    /// In the order of preference. Without any, only the static zone is answered.
+    public var upstreams: [Upstream]
+    public var cache: Cache.Settings
+    /// How long one upstream is waited for before the next is asked as well.
+    public var tryTimeout: Duration
+    /// Answers that are given before anybody is asked.
+    public var staticZone: StaticZone
+    /// Where to listen; `.tcp` and `.udp` on loopback addresses only (or `localhost`), since it serves whoever asks.
+    public var listen: [Endpoint]
+    /// Permissions of a UNIX socket's file.
+    public var socketMode: UInt32
+    /// Stream sockets that were bound already (socket activation); the server takes them over and closes them.
+    public var activatedSockets: [CInt]
+
+    public init(
+        upstreams: [Upstream], cache: Cache.Settings = Cache.Settings(), tryTimeout: Duration = .milliseconds(1500),
+        staticZone: StaticZone = StaticZone(), listen: [Endpoint], socketMode: UInt32 = 0o660,
+        activatedSockets: [CInt] = []
+    ) {
+        self.upstreams = upstreams
+        self.cache = cache
+        self.tryTimeout = tryTimeout
+        self.staticZone = staticZone
+        self.listen = listen
+        self.socketMode = socketMode
+        self.activatedSockets = activatedSockets
+    }
+}
+
+/// What a forwarder has counted since its start.
+public struct ForwarderCounters: Hashable, Sendable {
+    /// Well-formed questions from clients: each is one of `staticAnswers`, `hits`, `misses`, `joined` or `turnedAway`.
+    public var queries: UInt64 = 0
+    public var staticAnswers: UInt64 = 0
+    public var hits: UInt64 = 0
+    /// Questions that upstreams were asked for.
+    public var misses: UInt64 = 0
+    /// Questions that were already being asked upstream.
+    public var joined: UInt64 = 0
+    /// Questions answered SERVFAIL since too many were in flight.
+    public var turnedAway: UInt64 = 0
+    /// Messages that were no usable query.
+    public var refusedMessages: UInt64 = 0
+    /// Queries sent to upstreams, over UDP and TCP.
+    public var upstreamQueries: UInt64 = 0
+    /// Those among them that went over TCP since the UDP reply was truncated.
+    public var upstreamStreamQueries: UInt64 = 0
+    /// Tries that ended without an answer: no reply, SERVFAIL, REFUSED, an unusable reply, no connection.
+    public var upstreamFailures: UInt64 = 0
+    /// Datagrams and messages from an upstream's address that were not the reply to our question: forged, late or broken.
+    public var ignoredReplies: UInt64 = 0
+    /// Questions answered SERVFAIL since no upstream had an answer.
+    public var givenUp: UInt64 = 0
+    /// Connections closed since the client did not read its answers.
+    public var stalledConnections: UInt64 = 0
+    /// The cache's size now, and what it had to drop.
+    public var cachedAnswers: Int = 0
+    public var cachedOctets: Int = 0
+    public var evictions: UInt64 = 0
+
+    public init() {}
+}
