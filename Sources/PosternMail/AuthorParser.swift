@@ -103,7 +103,8 @@ enum AuthorParser {
             // §5 forbids them, would see another address.
             let hidden: [UInt8] = [0x22, 0x2C, 0x3A, 0x3B, 0x3C, 0x3E, 0x40, 0x5C]
             guard !localPart.joined.contains(where: hidden.contains),
-                localPart.joined.firstOccurrence(of: [0x3D, 0x3F]) == nil
+                localPart.joined.firstOccurrence(of: [0x3D, 0x3F]) == nil,
+                localPart.joined.firstOccurrence(of: [0x3F, 0x3D]) == nil
             else { throw AuthorError.hiddenInLocalPart }
             return Mailbox(localPart: localPart.joined, domain: try domain())
         }
@@ -183,7 +184,7 @@ enum AuthorError: Error, Hashable, CustomStringConvertible {
         case .route: "a source route"
         case .addressLiteral: "an address literal instead of a domain"
         case .badLocalPart: "what stands before @ is no local-part"
-        case .hiddenInLocalPart: "a quoted local-part that could be read as an address"
+        case .hiddenInLocalPart: "a local-part that could be read as an address"
         case .badDomain: "what stands after @ is no domain"
         case .gapInDomain: "a gap in the domain"
         case .angleInComment: "an angle bracket in a comment"
