@@ -32,8 +32,8 @@ namespace {
 #define TOML_EXCEPTIONS 0
 #endif
 
-// toml++ 3.3 answers "is this character white space?" for U+00E4 and many others by running into TOML_UNREACHABLE, which
-// is undefined behaviour. They are none: in that one header the macro says so.
+// toml++ 3.3 answers "is this character white space?" for U+00E4 and many others by running into TOML_UNREACHABLE,
+// which is undefined behaviour. They are none: in that one header the macro says so.
 #if __has_include(<toml++/impl/preprocessor.hpp>) // 3.4 and later
 #include <toml++/impl/preprocessor.hpp>
 #pragma push_macro("TOML_UNREACHABLE")
@@ -71,8 +71,8 @@ void fail(postern_toml_error *error, uint32_t line, uint32_t column, std::string
     error->text[count] = 0;
 }
 
-// Walks over the document as TOML's lexer would (TOML 1.0, "String", "Comment", "Keys") and finds NUL octets and keys of
-// too many parts. On a document with a syntax error it may go astray, but not before the place where toml++ stops.
+// Walks over the document as TOML's lexer would (TOML 1.0, "String", "Comment", "Keys") and finds NUL octets and keys
+// of too many parts. On a document with a syntax error it may go astray, but not before the place where toml++ stops.
 class Guard {
   public:
     Guard(std::string_view text, postern_toml_error *error) : text(text), error(error) {}

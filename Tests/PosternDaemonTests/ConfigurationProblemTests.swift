@@ -67,8 +67,8 @@ struct ConfigurationProblemTests {
             "2:1: host.authserv-id: expected a key of [host], found \"authserv-id\"; do you mean \"authserv_id\"?"),
         ProblemRow(
             "a key of another table is sent there", "[host]\nverify = true\n",
-            "2:1: host.verify: expected a key of [host], found \"verify\", which belongs to [dkim]: write it below that "
-                + "header"),
+            "2:1: host.verify: expected a key of [host], found \"verify\", which belongs to [dkim]: write it "
+                + "below that header"),
         ProblemRow(
             "a key that fell into the table above it",
             "[dkim]\n[[dkim.key]]\ndomain = \"example.com\"\nselector = \"a\"\n"
@@ -79,15 +79,15 @@ struct ConfigurationProblemTests {
                 + "it below that header"),
         ProblemRow(
             "a table's name as a key", "[host]\ndns = []\n",
-            "2:1: host.dns: expected a key of [host], found \"dns\", which belongs to [listen]: write it below that "
-                + "header"),
+            "2:1: host.dns: expected a key of [host], found \"dns\", which belongs to [listen]: write it "
+                + "below that header"),
         ProblemRow(
             "a slip in the name of another table's key", "[host]\nverifi = true\n",
             "2:1: host.verifi: expected a key of [host], found \"verifi\"; do you mean \"verify\" of [dkim]?"),
         ProblemRow(
             "a key above all headers", "verify = true\n",
-            "1:1: verify: expected a table that Postern knows, found \"verify\", which belongs to [dkim]: write it below "
-                + "that header"),
+            "1:1: verify: expected a table that Postern knows, found \"verify\", which belongs to [dkim]: write it "
+                + "below that header"),
         ProblemRow(
             "an unknown table", "[kitchen]\nsink = true\n",
             "1:2: kitchen: expected a table that Postern knows, found \"kitchen\"; \(known)"),
@@ -160,8 +160,8 @@ struct ConfigurationProblemTests {
             "2:20: dns.negative_ttl_max: expected a duration from \"0s\" to \"1d\", found \"25h\""),
         ProblemRow(
             "a date for a duration", "[dns]\nnegative_ttl_max = 2026-01-01\n",
-            "2:20: dns.negative_ttl_max: expected a duration such as \"90s\" (ms, s, m, h or d), found the date or time "
-                + "2026-01-01"),
+            "2:20: dns.negative_ttl_max: expected a duration such as \"90s\" (ms, s, m, h or d), found the date or "
+                + "time 2026-01-01"),
         ProblemRow(
             "a size in another unit", "[dns]\ncache = \"64MB\"\n",
             "2:9: dns.cache: expected a size such as \"64MiB\" (KiB, MiB, GiB or plain octets), found \"64MB\""),
@@ -224,8 +224,8 @@ struct ConfigurationProblemTests {
             "2:11: listen.control: expected an absolute path, found \"run\""),
         ProblemRow(
             "an upstream by name", "[dns]\nupstream = [\"dns.example.com\"]\n",
-            "2:13: dns.upstream: expected the address of a DNS server such as \"192.0.2.53\" or \"127.0.0.1:5353\", found "
-                + "\"dns.example.com\""),
+            "2:13: dns.upstream: expected the address of a DNS server such as \"192.0.2.53\" or \"127.0.0.1:5353\", "
+                + "found \"dns.example.com\""),
         ProblemRow(
             "a long text is cut", "[log]\nto = \"\(String(repeating: "x", count: 100))\"\n",
             "2:6: log.to: expected \"stderr\", \"syslog\" or \"journal\", found "
@@ -237,8 +237,8 @@ struct ConfigurationProblemTests {
     static let lists = [
         ProblemRow(
             "one value without brackets", "[host]\nnetworks = \"192.0.2.0/24\"\n",
-            "2:12: host.networks: expected a list of which each is an address or a network such as \"192.0.2.0/24\", or "
-                + "\"file:NAME\", found \"192.0.2.0/24\""),
+            "2:12: host.networks: expected a list of which each is an address or a network such as \"192.0.2.0/24\", "
+                + "or \"file:NAME\", found \"192.0.2.0/24\""),
         ProblemRow(
             "host bits in a network, with what is meant", "[host]\nnetworks = [\"192.0.2.1/24\"]\n",
             "2:13: host.networks: expected a network without host bits, found \"192.0.2.1/24\"; do you mean "
@@ -264,12 +264,12 @@ struct ConfigurationProblemTests {
         ProblemRow(
             "a field name with a colon", "[dkim]\nsign_header_fields = [\"From:\", \"DKIM-Signature\"]\n",
             "2:23: dkim.sign_header_fields: expected a header field's name such as \"List-Id\", found \"From:\"",
-            "2:32: dkim.sign_header_fields: expected a field other than DKIM-Signature, which cannot sign itself, found "
-                + "\"DKIM-Signature\""),
+            "2:32: dkim.sign_header_fields: expected a field other than DKIM-Signature, which cannot sign itself, "
+                + "found \"DKIM-Signature\""),
         ProblemRow(
             "an authserv-id with a star inside", "[host]\nstrip_authserv_ids = [\"mx*.example.com\"]\n",
-            "2:23: host.strip_authserv_ids: expected an authserv-id such as \"example.com\" or \"*.example.com\", found "
-                + "\"mx*.example.com\""),
+            "2:23: host.strip_authserv_ids: expected an authserv-id such as \"example.com\" or \"*.example.com\", "
+                + "found \"mx*.example.com\""),
         ProblemRow(
             "an empty word", "[host]\npassthrough = [\"\"]\n",
             "2:16: host.passthrough: expected the {daemon_name} of a Postfix service, found \"\""),

@@ -200,8 +200,8 @@ struct ConfigurationValueTests {
         #expect(
             read(Array(text.utf8), folder: folder.path).problems.map(\.description) == [
                 "postern.toml:2:10: host.shadow: expected true or false, found the integer 1",
-                "\(folder.path)/nets:2:3: host.networks: expected a network without host bits, found \"10.0.0.1/8\"; do you "
-                    + "mean \"10.0.0.0/8\"?",
+                "\(folder.path)/nets:2:3: host.networks: expected a network without host bits, found \"10.0.0.1/8\"; "
+                    + "do you mean \"10.0.0.0/8\"?",
                 "\(folder.path)/nets:4:1: host.networks: expected an address or ADDRESS/LENGTH, found \"x\"",
                 "\(folder.path)/nets:5:1: host.networks: expected UTF-8, found other octets",
                 "postern.toml:4:8: host.name: expected a host name such as \"mx1.example.com\", found the integer 2",

@@ -45,7 +45,7 @@ struct HostileConfigurationTests {
         var good = 0
         var bad = 0
         let samples = [Array(Self.full.utf8), Array(SampleConfiguration.text.utf8), Array(Self.uncommented.utf8)]
-        Mutations.of(samples, tokens: Self.tokens, count: 6000, seed: 2026) { octets in
+        Mutations.of(samples, tokens: Self.tokens, count: 4000, seed: 2026) { octets in
             let result = read(octets, for: .dns)
             if result.problems.isEmpty { good += 1 } else { bad += 1 }
             #expect((result.configuration == nil) == result.problems.contains { $0.severity == .error })
@@ -115,6 +115,14 @@ struct HostileConfigurationTests {
         }
         #expect(read(String(repeating: "[", count: 1000)).problems.count == 1)
         #expect(read("x = " + String(repeating: open, count: 1_000_000)).problems.count == 1)
+    }
+
+    @Test("the deepest document that the caps allow is read")
+    func deepest() {
+        let key = Array(repeating: "a", count: 16).joined(separator: ".")
+        let value = (0..<30).reduce("1") { value, _ in "{ \(key) = \(value) }" }
+        let problems = read("[dkim.a.b.c]\n\(key) = [\(value)]\n").problems.map(\.description)
+        #expect(problems == ["postern.toml:1:7: dkim.a: expected a key of [dkim], found \"a\""])
     }
 
     @Test("parts of a key have a cap, wherever it stands")

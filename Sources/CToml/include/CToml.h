@@ -1,6 +1,6 @@
-// TOML for Swift: parses a document with toml++ (https://marzer.github.io/tomlplusplus/, TOML 1.0) and hands over every
-// node with its kind, value, line and column as one flat list. C only, so that Swift needs no C++ interoperability and no
-// C++ exception can reach it. Nothing of toml++ shows here.
+// TOML for Swift: parses a document with toml++ (Debian's libtomlplusplus-dev, TOML 1.0) and hands over every node with
+// its kind, value, line and column as one flat list. C only, so that Swift needs no C++ interoperability and no C++
+// exception can reach it. Nothing of toml++ shows here.
 #ifndef POSTERN_CTOML_H
 #define POSTERN_CTOML_H
 
@@ -33,11 +33,11 @@ enum {
 typedef struct {
     int32_t kind;
     int32_t boolean;
-    uint32_t line, column;        // of the value; of its header for [table], of its key for a table made by a dotted key
+    uint32_t line, column; // of the value: for [table] of its header, for a table made by a dotted key of that part
     uint32_t key_line, key_column; // of the key; 0 where there is none
-    const char *key;              // NULL in arrays and for the root
+    const char *key;               // NULL in arrays and for the root
     size_t key_octets;
-    const char *text;             // a string's octets, or a date-time as TOML spells it; else NULL
+    const char *text; // a string's octets, or a date-time as TOML spells it; else NULL
     size_t text_octets;
     int64_t integer;
     double real;

@@ -12,14 +12,23 @@ public enum ConfigurationRole: String, Hashable, Sendable, CaseIterable {
     /// The CLI, which looks at everything.
     case check
 
-    /// The tables that must be right for a start. Source: DESIGN §2, "One bad table must not stop the mail edge".
-    fileprivate var essentialTables: Set<String>? {
-        self == .check ? nil : ["host", "listen", "dns", "log", "state", rawValue]
+    /// Names of the tables that are this daemon's own; nil for all.
+    private var ownTables: Set<String>? {
+        switch self {
+        case .dkim: ["dkim"]
+        case .dns: ["dns"]
+        case .check: nil
+        }
     }
+    private static let sharedTables: Set<String> = ["host", "listen", "log", "state"]
+
+    /// The tables that must be right for a start; nil for all. One bad table must not stop the mail edge, but without
+    /// `[dns]` no daemon can judge.
+    fileprivate var essentialTables: Set<String>? { ownTables?.union(Self.sharedTables).union(["dns"]) }
 
     /// The tables whose files are opened: no daemon opens another's.
     fileprivate func opensFiles(of table: String) -> Bool {
-        self == .check || table == rawValue || ["host", "listen", "log", "state"].contains(table)
+        ownTables?.union(Self.sharedTables).contains(table) ?? true
     }
 
     /// The user that a daemon runs as.
@@ -68,7 +77,7 @@ public final class Configuration: Sendable {
 
     /// Reads the file at `path`.
     /// - Parameter role: decides which files are opened and which problems a start survives.
-    /// - Parameter user: whose rights the key files are judged for. Default: this process's; for `.check` as root that of
+    /// - Parameter user: whose rights the key files are judged for. Default: this process's; for `.check` those of
     ///   postern-dkim, if there is such a user.
     public static func load(path: String, for role: ConfigurationRole, as user: UserIdentity? = nil) -> LoadResult {
         let octets: [UInt8]
@@ -114,9 +123,8 @@ public final class Configuration: Sendable {
     }
 
     private static func judgedUser(for role: ConfigurationRole) -> UserIdentity {
-        let current = UserIdentity.current
-        guard role == .check, current.uid == 0 else { return current }
-        return UserIdentity(named: ConfigurationRole.dkim.userName) ?? current
+        guard role == .check else { return .current }
+        return UserIdentity(named: ConfigurationRole.dkim.userName) ?? .current
     }
 }
 

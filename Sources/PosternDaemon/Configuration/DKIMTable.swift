@@ -32,8 +32,8 @@ enum DKIMTable {
         "Verify the signatures of strangers' mail. Say false where postern-dmarc is attached, which verifies itself.")
     static let author = Key(
         "author", .oneOf(AuthorRule.self), default: .any,
-        "Whose From may be signed: \"any\" that a key signs for, \"envelope\" if it is also the envelope sender's domain, "
-            + "\"login\" if the login is one of the key's users.")
+        "Whose From may be signed: \"any\" that a key signs for, \"envelope\" if it is also the envelope sender's "
+            + "domain, \"login\" if the login is one of the key's users.")
     static let signHeaderFields = Key(
         "sign_header_fields", .list(of: .fieldName, atMost: 100), default: [],
         "Header fields to sign, besides From, each also against being added. Empty: those of RFC 6376 §5.4.1.")
@@ -155,9 +155,8 @@ extension DKIMSettings {
         do throws(KeyError) {
             return try PrivateKey(pem: pem)
         } catch {
-            throw Unfit(
-                "expected an RSA or Ed25519 private key in PEM, found \(printable("\(error)", most: maxReasonCharacters)): \(printable(path))"
-            )
+            let reason = printable("\(error)", most: maxReasonCharacters)
+            throw Unfit("expected an RSA or Ed25519 private key in PEM, found \(reason): \(printable(path))")
         }
     }
 }

@@ -4,8 +4,8 @@ internal import Glibc
 internal import PosternMail
 
 enum MachineName {
-    /// The fully qualified name: the kernel's if it has a dot, else what the resolver makes of it; `localhost` where that is
-    /// no name. Asking the resolver may take seconds on a machine without DNS. Source: gethostname(2), getaddrinfo(3).
+    /// The fully qualified name: the kernel's if it has a dot, else what the resolver makes of it; `localhost` where
+    /// that is no name. Asking the resolver may take seconds without DNS. Source: gethostname(2), getaddrinfo(3).
     static func current() -> DomainName {
         var octets = [CChar](repeating: 0, count: 257)
         guard gethostname(&octets, octets.count - 1) == 0 else { return localhost }

@@ -39,8 +39,8 @@ public enum SampleConfiguration {
 }
 
 extension Configuration {
-    /// What differs from the defaults, as TOML with its tables' headers; empty if nothing does. Values given by `file:` are
-    /// written out, paths are absolute.
+    /// What differs from the defaults, as TOML with its tables' headers; empty if nothing does. Values given by `file:`
+    /// are written out, paths are absolute.
     public var differences: String {
         func lines(_ values: TableValues) -> [String] {
             let own = values.differences

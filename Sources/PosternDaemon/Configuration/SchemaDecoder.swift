@@ -82,6 +82,7 @@ struct SchemaDecoder {
     private var allTables: [TableDeclaration] { schema.flatMap(\.withAllBelow) }
 
     private mutating func reportUnknownKey(_ entry: TomlTable.Entry, in table: TableDeclaration, path: String) {
+        guard !reader.isFull else { return }
         let owners = allTables.filter { owner in owner.path != table.path && owner.has(entry.key) }
         let hint: String
         if let near = nearest(to: entry.key, in: table.keys.map(\.name) + table.tables.map(\.name)) {
@@ -99,6 +100,7 @@ struct SchemaDecoder {
     }
 
     private mutating func reportUnknownTable(_ entry: TomlTable.Entry) {
+        guard !reader.isFull else { return }
         let owners = allTables.filter { $0.has(entry.key) }
         let hint: String
         if entry.node.isTable, let near = nearest(to: entry.key, in: schema.map(\.name)) {

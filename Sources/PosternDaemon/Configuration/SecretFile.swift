@@ -1,5 +1,5 @@
-// Reads private keys, and first judges whether they are private: a signing key that others can read or replace signs for
-// them. What is asked for:
+// Reads private keys, and first judges whether they are private: a signing key that others can read or replace signs
+// for them. What is asked for:
 // - the owner is root or the daemon's user;
 // - nobody else has access, but for this: a file of root's may be readable for the daemon's own group (0440 or 0640
 //   root:postern-dkim), so that a daemon that was broken into cannot change its keys;
@@ -30,12 +30,15 @@ enum SecretFile {
         do throws(FileError) {
             return try FileReading.octets(real, cap: cap)
         } catch {
-            throw unreadable(path, .current, error)
+            throw unreadable(path, user, error)
         }
     }
 
     private static func unreadable(_ path: String, _ user: UserIdentity, _ error: FileError) -> Unfit {
-        Unfit("expected a file that user \(user.name) can read, found \(error.found) at \(printable(path))")
+        if case .system(errno: EACCES) = error, user != .current {
+            return Unfit("expected to be asked by root or user \(user.name), who can look at \(printable(path))")
+        }
+        return Unfit("expected a file that user \(user.name) can read, found \(error.found) at \(printable(path))")
     }
 
     private static func check(file path: String, _ status: stat, for user: UserIdentity) throws(Unfit) {

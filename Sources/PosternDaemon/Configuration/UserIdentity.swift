@@ -1,5 +1,5 @@
-// Whose rights a file is judged for. `postern check` runs as root and must say whether a daemon's user could read a file;
-// root itself can read them all.
+// Whose rights a file is judged for. `postern check` runs as root and must say whether a daemon's user could read a
+// file; root itself can read them all.
 
 internal import Glibc
 

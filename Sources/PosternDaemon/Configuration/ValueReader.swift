@@ -40,8 +40,11 @@ struct ValueReader {
                 file: name, line: line, column: column, keyPath: keyPath, text: text, anchor: anchor))
     }
 
+    /// Whether no more problems are noted; then none need be looked for.
+    var isFull: Bool { problems.count >= Self.maxProblems }
+
     private mutating func add(_ problem: ConfigurationProblem) {
-        guard problems.count < Self.maxProblems else { return }
+        guard !isFull else { return }
         problems.append(problem)
         if problems.count == Self.maxProblems {
             problems.append(
