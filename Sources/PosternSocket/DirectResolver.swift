@@ -15,8 +15,9 @@ public struct DirectResolver: DNSAnswering, Sendable {
     static let maxTries = 2
     /// Most sockets open at once; a larger batch is asked in several parts.
     static let maxSockets = 64
-    /// Most datagrams that are looked at for one question, so that a flood of wrong ones is no endless loop.
-    static let maxDatagrams = 256
+    /// Most datagrams that are looked at in one try. So many wrong ones are no accident, and each would be one more
+    /// chance for whoever guesses (RFC 5452 §4.3).
+    static let maxDatagrams = 64
 
     /// - Parameter timeout: for one call of `answers(to:)`.
     public init(_ server: IPAddress, port: UInt16 = 53, timeout: Duration = .seconds(10)) {
@@ -45,10 +46,10 @@ public struct DirectResolver: DNSAnswering, Sendable {
             let share = tried + 1 < Self.maxTries ? deadline.remaining * 2 / 5 : deadline.remaining
             let tryDeadline = min(deadline, .after(share))
             // Each try has ids and ports of its own (RFC 5452 §9.2).
-            var tries = questions.indices.filter { answers[$0] == nil }.map { index in
+            let tries = questions.indices.filter { answers[$0] == nil }.map { index in
                 Try(questions[index], index, server: .udp(host: "\(server)", port: port))
             }
-            wait(for: &tries, until: tryDeadline)
+            wait(for: tries, until: tryDeadline)
             for each in tries {
                 answers[each.index] = each.isTruncated ? askOverTCP(each.question, until: deadline) : each.answer
             }
@@ -117,7 +118,7 @@ public struct DirectResolver: DNSAnswering, Sendable {
         init(_ socket: consuming Socket) { self.socket = socket }
     }
 
-    private func wait(for tries: inout [Try], until deadline: MonotonicTime) {
+    private func wait(for tries: [Try], until deadline: MonotonicTime) {
         while true {
             let open = tries.filter(\.isOpen)
             guard !open.isEmpty, !deadline.isPast else { return }
