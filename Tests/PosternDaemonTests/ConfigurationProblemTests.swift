@@ -283,6 +283,9 @@ struct ConfigurationProblemTests {
             "[listen]\ndkim = \"inet:8891@127.0.0.1\"\ndmarc = \"inet:127.0.0.1:8891\"\n",
             "3:9: listen.dmarc: expected an endpoint of its own, found tcp:127.0.0.1:8891, which is listen.dkim's"),
         ProblemRow(
+            "a postern-dns that the daemons cannot ask", "[listen]\ndns = [\"udp:127.0.0.1:5300\"]\n",
+            "2:7: listen.dns: expected a \"unix:/PATH\" or \"tcp:127.0.0.1:PORT\" for the daemons, found only UDP"),
+        ProblemRow(
             "one selector twice",
             "[[dkim.key]]\ndomain = \"example.com\"\nselector = \"a\"\nfile = \"/absent\"\n"
                 + "[[dkim.key]]\ndomain = \"EXAMPLE.com.\"\nselector = \"A\"\nfile = \"/absent\"\n",

@@ -29,7 +29,7 @@ enum ListenTable {
     static let dns = Key(
         "dns", .list(of: .nameServer, atLeast: 1, atMost: 16), default: [.unix(path: "/run/postern/dns.sock")],
         "Where postern-dns listens: \"unix:/PATH\", and on loopback \"udp:127.0.0.1:5300\" or \"tcp:127.0.0.1:5300\", "
-            + "which dig can ask. The daemons ask the first one.")
+            + "which dig can ask. The daemons ask the first UNIX socket, else TCP.")
     static let control = Key(
         "control", .socketFolder, default: "/run/postern", "The folder of the control sockets, which the CLI asks.")
     static let mode = Key("mode", .mode, default: 0o660, "Mode of the UNIX sockets.")
@@ -50,13 +50,20 @@ extension ListenSettings {
         mode = values[ListenTable.mode]
     }
 
-    /// Reports endpoints that two daemons would share.
+    /// Reports endpoints that two daemons would share, and a postern-dns that they could not ask.
     static func check(_ values: TableValues, _ reader: inout ValueReader) {
         var owners: [Endpoint: String] = [:]
         for key in [ListenTable.dkim, ListenTable.dmarc, ListenTable.policy, ListenTable.rate] {
             claim(values[key], key, values, &owners, &reader)
         }
-        for endpoint in values[ListenTable.dns] { claim(endpoint, ListenTable.dns, values, &owners, &reader) }
+        let dns = values[ListenTable.dns]
+        for endpoint in dns { claim(endpoint, ListenTable.dns, values, &owners, &reader) }
+        let areAllDatagrams = dns.allSatisfy { if case .udp = $0 { true } else { false } }
+        if areAllDatagrams {
+            reader.report(
+                "expected a \"unix:/PATH\" or \"tcp:127.0.0.1:PORT\" for the daemons, found only UDP",
+                at: values.position(of: ListenTable.dns), keyPath: "\(values.path).dns")
+        }
     }
 
     private static func claim(
