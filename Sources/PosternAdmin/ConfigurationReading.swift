@@ -1,5 +1,5 @@
-// The configuration as a subcommand needs it: whole and right, or only if there is one. What a daemon would survive (a bad
-// table that is not its own) is survived here too, and told.
+// The configuration as a subcommand needs it: whole and right, or only if there is one. What a daemon would survive
+// (a bad table that is not its own) is survived here too, and told.
 
 internal import Glibc
 internal import PosternDaemon

@@ -1,5 +1,5 @@
-// Reading whole files with a cap, pipes and devices too, and writing a private key so that it is there in one piece or not at
-// all. Below a cap nothing is guessed: what is larger is refused.
+// Reading whole files with a cap, pipes and devices too, and writing a private key so that it is there in one piece
+// or not at all. Below a cap nothing is guessed: what is larger is refused.
 
 internal import Glibc
 internal import PosternSocket

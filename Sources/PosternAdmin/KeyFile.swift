@@ -93,7 +93,8 @@ enum KeyFile {
             guard mkdir(path, folderMode) == 0 || errno == EEXIST else { throw .last("make the folder \(path)") }
             guard chmod(path, folderMode) == 0 else { throw .last("set the mode of \(path)") }
             if case .daemon(let user) = owner {
-                guard chown(path, uid_t.max, user.gid) == 0 else { throw .last("set the group of \(path)") }  // -1: the user stays
+                // chown(2): -1 leaves the owner as it is.
+                guard chown(path, uid_t.max, user.gid) == 0 else { throw .last("set the group of \(path)") }
             }
         }
     }

@@ -1,5 +1,5 @@
-// A message from a file, as postern-dkim would be handed it: the header within its caps, the author, the body. The octets as
-// they came are kept too, since signing puts fields before them and changes nothing else.
+// A message from a file, as postern-dkim would be handed it: the header within its caps, the author, the body. The
+// octets as they came are kept too, since signing puts fields before them and changes nothing else.
 
 internal import PosternAuth
 internal import PosternDNS
@@ -56,8 +56,8 @@ struct MessageFile {
         guard header.isComplete else {
             throw CommandFailure(
                 .badData,
-                "expected a header of at most \(HeaderCollector.maxOctets) octets and \(HeaderCollector.maxFields) fields, "
-                    + "found a larger one")
+                "expected a header of at most \(HeaderCollector.maxFields) fields and "
+                    + "\(HeaderCollector.maxOctets) octets, found a larger one")
         }
         guard author != .missing else {
             // RFC 6376 §5.4: From MUST be signed.

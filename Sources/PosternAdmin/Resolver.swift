@@ -14,8 +14,8 @@ enum Resolver: Hashable, Sendable {
     static let defaultPath = "/run/postern/dns.sock"
     static let standardPort: UInt16 = 53
 
-    /// - Parameter text: `ADDRESS`, `ADDRESS:PORT`, `[V6]:PORT`, `localhost:PORT`, `unix:PATH`; `udp:` and `tcp:` before
-    ///   an address and port as in `listen.dns`.
+    /// - Parameter text: `ADDRESS`, `ADDRESS:PORT`, `[V6]:PORT`, `localhost:PORT`, `unix:PATH`; `udp:` and `tcp:`
+    ///   before an address and port as in `listen.dns`.
     init(_ text: String) throws(ResolverError) {
         if let address = IPAddress(text) {
             self = .server(address, port: Self.standardPort)
@@ -29,21 +29,22 @@ enum Resolver: Hashable, Sendable {
         if schemes.contains(where: text.hasPrefix) {
             let endpoint: Endpoint
             do throws(EndpointError) { endpoint = try Endpoint(text) } catch { throw ResolverError(found: text) }
-            try self.init(endpoint)
+            try self.init(endpoint, named: text)
         } else if let (host, port) = Endpoint.hostAndPort(text) {
-            try self.init(.udp(host: host, port: port))
+            try self.init(.udp(host: host, port: port), named: text)
         } else {
             throw ResolverError(found: text)
         }
     }
 
     /// The way to what listens at an endpoint.
-    init(_ endpoint: Endpoint) throws(ResolverError) {
+    /// - Parameter text: how it was spelled, for the error.
+    init(_ endpoint: Endpoint, named text: String? = nil) throws(ResolverError) {
         switch endpoint {
         case .unix: self = .daemon(endpoint)
         case .tcp(let host, let port), .udp(let host, let port):
             guard port > 0, let address = host == "localhost" ? .v4(0x7F00_0001) : IPAddress(host) else {
-                throw ResolverError(found: "\(endpoint)")
+                throw ResolverError(found: text ?? "\(endpoint)")
             }
             if case .tcp = endpoint {
                 self = .daemon(.tcp(host: "\(address)", port: port))

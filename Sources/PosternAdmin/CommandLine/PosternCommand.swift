@@ -1,4 +1,5 @@
-// The tree of subcommands and what all of them share. A new subcommand is a file in Commands/ and a word in a list here.
+// The tree of subcommands and what all of them share. A new subcommand is a file in Commands/ and a word in a list
+// here.
 
 internal import ArgumentParser
 internal import PosternDaemon
@@ -79,8 +80,8 @@ struct GlobalOptions: ParsableArguments {
 }
 
 extension GlobalOptions {
-    /// The words with global options that stand before the subcommand put behind it, where ArgumentParser looks for them:
-    /// `postern --json dkim verify FILE` is `postern dkim verify --json FILE`.
+    /// The words with global options that stand before the subcommand put behind it, where ArgumentParser looks for
+    /// them: `postern --json dkim verify FILE` is `postern dkim verify --json FILE`.
     static func movedToSubcommand(_ words: [String]) -> [String] {
         var rest = words[...]
         var moved: [String] = []

@@ -1,5 +1,5 @@
-// What a subcommand may touch outside of its arguments, as values that a test can replace: standard input, the clock, DNS,
-// and who we are. Files are read and written by Files.
+// What a subcommand may touch outside of its arguments, as values that a test can replace: standard input, the clock,
+// DNS, and who we are. Files are read and written by Files.
 
 internal import Glibc
 internal import PosternDNS

@@ -11,8 +11,8 @@ struct CheckCommand: Subcommand {
             Looks at the tables of all daemons and at the files that they name. Prints one line for each problem:
               FILE:LINE:COLUMN: key.path: expected …, found …
             or "FILE: ok". Whether key files can be read, and by nobody else, is judged for the user \
-            \(KeyOwner.daemonUser) when run as root, else for who runs it. Nothing is changed; daemons that run keep what \
-            they have.
+            \(KeyOwner.daemonUser) when run as root, else for who runs it. Nothing is changed; daemons that run keep \
+            what they have.
 
             With --json, one object on one line; line, column and key are null where the file as a whole is meant:
               {"file":"/etc/postern/postern.toml","problems":[{"file":"/etc/postern/postern.toml","line":3,"column":8,

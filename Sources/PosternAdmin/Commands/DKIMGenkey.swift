@@ -10,9 +10,9 @@ struct DKIMGenkey: Subcommand {
         commandName: "genkey",
         abstract: "Makes a DKIM key and prints what to publish.",
         discussion: """
-            Writes a new private key (PKCS #8, PEM, mode 0400) and prints its TXT record as lines for a zone file; the \
-            lines that begin with ";" are comments and hold the block for the configuration. Run as root, the file is given \
-            to \(KeyOwner.daemonUser), who alone may read it. Folders that are missing are made.
+            Writes a new private key (PKCS #8, PEM, mode 0400) and prints its TXT record as lines for a zone file; \
+            the lines that begin with ";" are comments and hold the block for the configuration. Run as root, the \
+            file is given to \(KeyOwner.daemonUser), who alone may read it. Folders that are missing are made.
 
             Publish the record first, wait until the zone's servers have it, and only then add the block and reload: \
             until then receivers would see signatures without a key.

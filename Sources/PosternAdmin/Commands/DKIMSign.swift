@@ -10,13 +10,13 @@ struct DKIMSign: Subcommand {
         commandName: "sign",
         abstract: "Signs a message and prints it.",
         discussion: """
-            Prints the message with one DKIM-Signature field for each key on top; its other octets stay as they are. LF line \
-            ends are signed as the CRLF that they become on the way, and the new fields end their lines as the message does. \
-            An mbox "From " line stays on top.
+            Prints the message with one DKIM-Signature field for each key on top; its other octets stay as they are. \
+            LF line ends are signed as the CRLF that they become on the way, and the new fields end their lines as \
+            the message does. An mbox "From " line stays on top.
 
-            Without --key, the configuration's keys sign that would sign in the daemon: those for the author's domain, under \
-            the rule of dkim.author, which --mail-from and --login serve. With --key nothing is asked about the author. \
-            What is not given here is taken from the table [dkim] of the configuration.
+            Without --key, the configuration's keys sign that would sign in the daemon: those for the author's \
+            domain, under the rule of dkim.author, which --mail-from and --login serve. With --key nothing is asked \
+            about the author. What is not given here is taken from the table [dkim] of the configuration.
 
             EXAMPLES
               postern dkim sign message.eml > signed.eml
@@ -154,7 +154,8 @@ extension DKIMSign {
         guard domain != nil || selector != nil else { return try key.map(Self.keyArgument) }
         guard let domain, let selector, let file = key.first, key.count == 1 else {
             throw ValidationError(
-                "expected --domain and --selector together, with one --key FILE; several keys are --key DOMAIN:SELECTOR:FILE"
+                "expected --domain and --selector together, with one --key FILE; "
+                    + "several keys are --key DOMAIN:SELECTOR:FILE"
             )
         }
         return [KeyArgument(name: try Self.name(domain, selector), file: file)]

@@ -10,9 +10,10 @@ struct DKIMVerify: Subcommand {
         commandName: "verify",
         abstract: "Verifies the DKIM signatures of a message.",
         discussion: """
-            Prints one line for each signature: its result (RFC 8601 §2.7.1), the reason if it is not pass, and what is \
-            known of it. LF line ends are taken as CRLF, and an mbox "From " line at the top is skipped. Keys are asked for \
-            at postern-dns, or at --resolver. dkim.min_rsa_bits and dkim.max_signatures of the configuration hold.
+            Prints one line for each signature: its result (RFC 8601 §2.7.1), the reason if it is not pass, and what \
+            is known of it. LF line ends are taken as CRLF, and an mbox "From " line at the top is skipped. Keys are \
+            asked for at postern-dns, or at --resolver. dkim.min_rsa_bits and dkim.max_signatures of the \
+            configuration hold.
 
             With --json, one object on one line:
               {"signatures":[{"result":"pass","domain":"example.com","selector":"2026q4","auid":null,
@@ -27,7 +28,7 @@ struct DKIMVerify: Subcommand {
               0   at least one signature passes
               1   none passes: there is none, or each fails, or its key cannot be had (temperror)
               64  the command line is wrong
-              65  <file> is no message: empty, without a header, or larger than \(Files.maxMessageOctets / 1_048_576) MiB
+              65  <file> is no message: empty, no header, or larger than \(Files.maxMessageOctets / 1_048_576) MiB
               69  <file> cannot be read
               78  the configuration is wrong
             """)

@@ -10,9 +10,10 @@ struct DNSQuery: Subcommand {
         commandName: "query",
         abstract: "Asks postern-dns one question.",
         discussion: """
-            Prints the records at the end of the CNAME chain as a zone file would, "no such name", "no data" (the name is \
-            there, without records of this type), or "temporary failure: " and why. An address in place of <name> asks for \
-            its PTR record. The character-strings of a TXT record are joined, as the daemons read them.
+            Prints the records at the end of the CNAME chain as a zone file would, "no such name", "no data" (the \
+            name is there, without records of this type), or "temporary failure: " and why. An address in place of \
+            <name> asks for its PTR record. The character-strings of a TXT record are joined, as the daemons read \
+            them.
 
             With --json, one object on one line; result is records, nodata, nxdomain or temperror:
               {"name":"example.com","type":"mx","result":"records","ttl":300,

@@ -1,0 +1,84 @@
+// `check`: every problem, its place, and the exit status. What is a problem is PosternDaemonTests' business.
+
+import Foundation
+import PosternDaemon
+import Testing
+
+@testable import PosternAdmin
+
+@Suite("check") struct CheckTests {
+    @Test("a right file is ok") func clean() throws {
+        let folder = try Folder()
+        let path = try folder.write("[host]\nname = \"mx1.example.com\"\n", to: "postern.toml")
+        for result in [try Postern()("check", path), try Postern()("check", "--config", path)] {
+            #expect(result.text == "\(path): ok\n")
+            #expect(result.status == 0)
+        }
+        #expect(try Postern()("check", path, "--json").text == "{\"file\":\"\(path)\",\"problems\":[]}\n")
+    }
+
+    @Test("all problems, one a line, in their order") func problems() throws {
+        let folder = try Folder()
+        let path = try folder.write(
+            """
+            [host]
+            name = 5
+            nam = "x"
+            [dkim]
+            min_rsa_bits = 10
+            [[dkim.key]]
+            domain = "example.com"
+            selector = "s"
+            file = "none.pem"
+
+            """, to: "postern.toml")
+        let result = try Postern()("check", path)
+        #expect(result.status == 78)
+        #expect(result.output.notes.isEmpty)
+        let lines = result.text.split(separator: "\n")
+        #expect(lines.count == 4)
+        for (line, expected) in zip(
+            lines,
+            [
+                "2:8: host.name: expected ", "3:1: host.nam: ", "5:16: dkim.min_rsa_bits: expected ",
+                "9:8: dkim.key[1].file: expected ",
+            ])
+        {
+            #expect(line.hasPrefix("\(path):\(expected)"), "\(line)")
+            #expect(line.contains("found "))
+        }
+        let json = try Postern()("check", path, "--json")
+        #expect(json.status == 78)
+        let object = try json.json()
+        #expect(object["file"] as? String == path)
+        let problems = try #require(object["problems"] as? [[String: Any]])
+        #expect(problems.count == 4)
+        #expect(problems.allSatisfy { Set($0.keys) == ["file", "line", "column", "key", "text", "severity"] })
+        #expect(problems.first?["line"] as? Int == 2 && problems.first?["column"] as? Int == 8)
+        #expect(problems.first?["key"] as? String == "host.name")
+        #expect(problems.allSatisfy { $0["severity"] as? String == "error" })
+    }
+
+    @Test(
+        "a file that is not there, no TOML, not UTF-8",
+        arguments: [
+            ("absent.toml", nil), ("syntax.toml", Array("[host\n".utf8)), ("octets.toml", [0xFF, 0xFE, 0x00]),
+        ] as [(String, [UInt8]?)])
+    func unusable(name: String, octets: [UInt8]?) throws {
+        let folder = try Folder()
+        if let octets { try folder.write(octets, to: name) }
+        let result = try Postern()("check", folder.file(name))
+        #expect(result.status == 78)
+        #expect(result.text.hasPrefix(folder.file(name) + ":"))
+        #expect(result.text.contains("expected ") && result.text.contains("found"))
+        let problems = try Postern()("check", folder.file(name), "--json").json()["problems"] as? [[String: Any]]
+        #expect(problems?.count == 1)
+        #expect((problems?.first?["line"] is NSNull) == (octets == nil))
+        #expect(problems?.first?["key"] is NSNull)
+    }
+
+    @Test("without a file, the default one") func defaultFile() throws {
+        let result = try Postern()("check")
+        #expect(result.text.hasPrefix(DaemonArguments.defaultConfiguration + ":"))
+    }
+}

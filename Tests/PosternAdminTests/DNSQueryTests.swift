@@ -1,0 +1,124 @@
+// `dns query`: each kind of answer as text and JSON, and its exit status.
+
+import PosternDNS
+import PosternDaemon
+import PosternMail
+import TestSupport
+import Testing
+
+@testable import PosternAdmin
+
+@Suite("dns query") struct DNSQueryTests {
+    private let zone = """
+        $TTL 300
+        example.com. SOA ns1.example.com. root.example.com. 1 2 3 4 60
+        example.com. A 192.0.2.1
+        example.com. A 192.0.2.2
+        example.com. AAAA 2001:db8::1
+        example.com. MX 10 mx1.example.com.
+        example.com. NS ns1.example.com.
+        www.example.com. CNAME example.com.
+        txt.example.com. TXT "a \\"quoted\\" \\200" " and \\\\ more"
+        1.2.0.192.in-addr.arpa. PTR mx1.example.com.
+        odd.example.com. TYPE65280 \\# 3 0A0B0C
+
+        """
+
+    @Test(
+        "answers",
+        arguments: [
+            (
+                ["example.com"], "example.com. 300 IN A 192.0.2.1\nexample.com. 300 IN A 192.0.2.2\n",
+                #""name":"example.com","type":"a","result":"records","ttl":300,"#
+                    + #""records":[{"address":"192.0.2.1"},{"address":"192.0.2.2"}]"#
+            ),
+            (
+                ["Example.COM.", "aaaa"], "example.com. 300 IN AAAA 2001:db8::1\n",
+                #""name":"example.com","type":"aaaa","result":"records","ttl":300,"#
+                    + #""records":[{"address":"2001:db8::1"}]"#
+            ),
+            (
+                ["example.com", "MX"], "example.com. 300 IN MX 10 mx1.example.com.\n",
+                #""name":"example.com","type":"mx","result":"records","ttl":300,"#
+                    + #""records":[{"preference":10,"exchange":"mx1.example.com"}]"#
+            ),
+            (
+                ["www.example.com", "NS"], "www.example.com. 300 IN NS ns1.example.com.\n",
+                #""name":"www.example.com","type":"ns","result":"records","ttl":300,"#
+                    + #""records":[{"name":"ns1.example.com"}]"#
+            ),
+            (
+                ["www.example.com", "CNAME"], "www.example.com. 300 IN CNAME example.com.\n",
+                #""name":"www.example.com","type":"cname","result":"records","ttl":300,"#
+                    + #""records":[{"name":"example.com"}]"#
+            ),
+            (
+                ["example.com", "SOA"], "example.com. 300 IN SOA ns1.example.com. ; minimum 60\n",
+                #""name":"example.com","type":"soa","result":"records","ttl":300,"#
+                    + #""records":[{"primary":"ns1.example.com","minimum":60}]"#
+            ),
+            (
+                ["txt.example.com", "TXT"], "txt.example.com. 300 IN TXT \"a \\\"quoted\\\" \\200 and \\\\ more\"\n",
+                ##""name":"txt.example.com","type":"txt","result":"records","ttl":300,"##
+                    + ##""records":[{"text":"a \"quoted\" \##u{FFFD} and \\ more"}]"##
+            ),
+            (
+                ["192.0.2.1"], "1.2.0.192.in-addr.arpa. 300 IN PTR mx1.example.com.\n",
+                #""name":"1.2.0.192.in-addr.arpa","type":"ptr","result":"records","ttl":300,"#
+                    + #""records":[{"name":"mx1.example.com"}]"#
+            ),
+            (
+                ["odd.example.com", "TYPE65280"], "odd.example.com. 300 IN TYPE65280 \\# 3 0a0b0c\n",
+                #""name":"odd.example.com","type":"type65280","result":"records","ttl":300,"#
+                    + #""records":[{"octets":"0a0b0c"}]"#
+            ),
+            (
+                ["example.com", "TXT"], "no data\n",
+                #""name":"example.com","type":"txt","result":"nodata","ttl":null,"records":[]"#
+            ),
+            (
+                ["no.example.com"], "no such name\n",
+                #""name":"no.example.com","type":"a","result":"nxdomain","ttl":null,"records":[]"#
+            ),
+        ] as [([String], String, String)])
+    func answers(words: [String], text: String, json: String) throws {
+        let postern = Postern(zone: zone)
+        let result = try postern.run(["dns", "query"] + words)
+        #expect(result.text == text)
+        #expect(result.status == 0)
+        #expect(result.resolvers == [.daemon(.unix(path: "/run/postern/dns.sock"))])
+        let other = try postern.run(["dns", "query"] + words + ["--json"])
+        #expect(other.text == "{\(json),\"reason\":null}\n")
+        #expect(other.status == 0)
+    }
+
+    @Test("nobody could tell") func failure() throws {
+        let postern = Postern(zone: zone, failing: [try DomainName("example.com")])
+        let result = try postern("dns", "query", "example.com")
+        #expect(result.text == "temporary failure: SERVFAIL\n")
+        #expect(result.status == 69)
+        let json = try postern("dns", "query", "example.com", "--json")
+        #expect(
+            json.text
+                == #"{"name":"example.com","type":"a","result":"temperror","ttl":null,"#
+                + #""records":[],"reason":"SERVFAIL"}"#
+                + "\n")
+        #expect(json.status == 69)
+    }
+
+    @Test("no postern-dns: a warning, advice, 69") func down() throws {
+        let folder = try Folder()
+        var surroundings = Surroundings.process
+        surroundings.now = { UnixTime(seconds: 0) }
+        let output = AdminCommandLine.output(
+            of: ["dns", "query", "example.com", "--resolver", "unix:\(folder.file("none.sock"))"], in: surroundings)
+        #expect(output.status == .unavailable)
+        #expect(output.notes.first?.hasPrefix("warning: postern-dns does not answer") == true)
+        #expect(output.notes.last?.contains("--resolver") == true)
+    }
+
+    @Test("the root can be asked") func root() throws {
+        #expect(
+            try Postern(zone: ". 60 NS ns.example.\n")("dns", "query", ".", "NS").text == ". 60 IN NS ns.example.\n")
+    }
+}
