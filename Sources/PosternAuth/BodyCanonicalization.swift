@@ -193,12 +193,12 @@ struct RelaxedBody {
     /// Each octet of a word with this value.
     private static func each(_ octet: UInt8) -> UInt64 { 0x0101_0101_0101_0101 &* UInt64(octet) }
 
-    /// Copies text that canonicalization does not change: octets over 0x20 and single SPs between them. Ends before the
-    /// first octet that needs a closer look.
+    /// Copies text that canonicalization does not change: octets over 0x20, single SPs between them, and line ends
+    /// between two of them. Ends before the first octet that needs a closer look.
     ///
-    /// Words of eight octets are tested with arithmetic that has one bit of answer for each octet; no carry crosses
-    /// from one octet into the next since all sums stay below 0x100. A word is stored whole and counted in part,
-    /// which is why the buffer has a margin.
+    /// Words of eight octets are tested with arithmetic that has one bit of answer for each octet; no carry crosses from
+    /// one octet into the next since all sums stay below 0x100. A word is stored whole and counted in part, which is why
+    /// the buffer has a margin.
     private static func copyText(
         _ input: Span<UInt8>, from at: inout Int, to buffer: inout [UInt8], used: inout Int
     ) {
@@ -213,22 +213,30 @@ struct RelaxedBody {
             let word = UInt64(littleEndian: words.unsafeLoadUnaligned(fromByteOffset: from, as: UInt64.self))
             // High bit of each octet that is 0x20 or less ...
             let small = ~(((word & low) &+ each(0x7F - 0x20)) | word) & high
-            var count = 8
-            if small != 0 {
-                // ... and of each that is SP.
-                let other = word ^ each(0x20)
-                let spaces = ~(((other & low) &+ low) | other) & high
-                if small != spaces || spaces & (spaces &<< 8) != 0 {
-                    count = small.trailingZeroBitCount / 8  // text before the first octet to look at
-                } else if spaces &>> 63 == 1 {
-                    count = 7  // what follows this SP is in the next word
-                }
-            }
+            // ... of each that is SP ...
+            let other = word ^ each(0x20)
+            let spaces = ~(((other & low) &+ low) | other) & high
+            // ... and of each that is no text, or a SP before what may be no text: a neighbour, or the next word.
+            let doubtful = (small & ~spaces) | (spaces & (small &>> 8 | 1 &<< 63))
             var bytes = output.mutableBytes
             bytes.storeBytes(of: word.littleEndian, toByteOffset: to, as: UInt64.self)
+            if doubtful == 0 {  // a branch that the processor foresees; the sum of a count would hold up the next load
+                from += 8
+                to += 8
+                continue
+            }
+            let count = doubtful.trailingZeroBitCount / 8
             from += count
             to += count
-            if count < 7 { break }
+            if count == 7 { continue }
+            // A line's end with text on both sides; what comes before it is text, since a SP there was doubtful.
+            guard input.count - from > 2, input[from] == 0x0D, input[from + 1] == 0x0A, input[from + 2] > 0x20 else {
+                break
+            }
+            output[to] = 0x0D
+            output[to + 1] = 0x0A
+            from += 2
+            to += 2
         }
         while from < input.count, input[from] > 0x20 {
             output[to] = input[from]

@@ -89,9 +89,11 @@ enum DKIMTagListError: Error, Hashable, CustomStringConvertible {
 }
 
 extension ArraySlice<UInt8> {
-    /// The members of a colon-separated list without the white space around them; empty ones are kept.
+    /// The members of a colon-separated list without the white space around them; empty ones are kept. From
+    /// `DKIMSignature.maxFields` on the rest is one last member.
     /// Source: RFC 6376 §3.5, `*( [FWS] ":" [FWS] ... )`.
     var colonSeparated: [ArraySlice<UInt8>] {
-        split(separator: 0x3A, omittingEmptySubsequences: false).map(\.trimmingFoldingWhiteSpace)
+        split(separator: 0x3A, maxSplits: DKIMSignature.maxFields, omittingEmptySubsequences: false)
+            .map(\.trimmingFoldingWhiteSpace)
     }
 }

@@ -1,6 +1,8 @@
 // Keys: private ones from PEM, public ones from DER and raw octets, key records, and the cache.
 
+import Dispatch
 import PosternMail
+import Synchronization
 import TestSupport
 import Testing
 
@@ -149,6 +151,28 @@ struct PublicKeyTests {
         #expect(cache.count == 2)
         #expect(try cache.key(materials[0]) === first)
         #expect(try cache.key(materials[1]) !== second)
+    }
+}
+
+@Suite("keys on many threads")
+struct KeyThreadTests {
+    @Test("one private key, one cache of public ones, eight threads")
+    func threads() throws {
+        let signingKeys = try [DKIMAlgorithm.rsaSHA256, .ed25519SHA256].map { try TestKeys.signing($0) }
+        let zone = try TestKeys.zone()
+        let cache = PublicKeyCache(capacity: 1)  // so that threads build and drop keys all the time
+        let good = Mutex(0)
+        DispatchQueue.concurrentPerform(iterations: 8) { thread in
+            for round in 0..<10 {
+                let message = TestMessage(TestMessage.plain.header, body: "\(thread) \(round)\r\n")
+                guard let signed = try? sign(message, keys: signingKeys),  // counted as missing below
+                    let findings = try? verify(signed, dns: zone, keys: cache)  // as above
+                else { return }
+                good.withLock { $0 += findings.count { $0.result == .pass } }
+            }
+        }
+        #expect(good.withLock { $0 } == 160)
+        #expect(cache.count == 1)
     }
 }
 
