@@ -15,6 +15,8 @@ struct MessageState {
     var keys: [DKIMSigningKey] = []
     var signing: DKIMSigning?
     var verification: DKIMVerification?
+    private var hasPrefetched = false
+    private static let fullChunkOctets = 65_535
     /// Why mail of ours is not signed.
     var unsignedReason: String?
 
@@ -51,16 +53,24 @@ struct MessageState {
         }
     }
 
-    /// A stranger's: keys are asked for while the body comes in.
+    /// A stranger's.
     mutating func beginVerification(_ service: SigningService) {
         guard header.isComplete else { return }
         let domain: DomainName? = if case .one(let mailbox) = author.finding { mailbox.domain } else { nil }
-        let verification = DKIMVerification(
+        verification = DKIMVerification(
             header: header.fields, author: domain, settings: service.verification, keys: service.publicKeys,
             now: service.now())
-        let questions = verification.questions
+    }
+
+    // MARK: Body
+
+    /// Asks for the keys while a long body comes in. Postfix sends a message only once it has it all, in chunks of
+    /// 65,535 octets (POSTFIX.md 5): behind a shorter chunk the end follows at once, and asking twice would cost more
+    /// than it gains.
+    mutating func prefetchKeys(_ service: SigningService, chunk octets: Int) {
+        guard octets >= Self.fullChunkOctets, !hasPrefetched, let questions = verification?.questions else { return }
+        hasPrefetched = true
         if !questions.isEmpty { service.dns().prefetch(questions) }
-        self.verification = verification
     }
 
     // MARK: End of message

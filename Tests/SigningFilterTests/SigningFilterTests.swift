@@ -164,15 +164,20 @@ struct SigningFilterTests {
         #expect(bench.session("192.0.2.7").send(other).results?.components(of: "dkim=permerror") == 2)
     }
 
-    @Test("keys are asked for once, while the body comes in")
-    func prefetch() throws {
-        let signed = try FilterBench().session("127.0.0.1").send(mail).applied(to: MessageText(octets: mail.utf8))
+    @Test("keys are prefetched while a long body comes in, once", arguments: [(65_535, 2), (65_534, 0)])
+    func prefetch(_ chunk: Int, _ expected: Int) throws {
+        let body = [UInt8](repeating: 0x61, count: 2 * chunk) + [0x0D, 0x0A]
+        var message = MessageText(octets: mail.utf8)
+        message.body = body
+        let signed = try FilterBench().session("127.0.0.1").send(message).applied(to: message)
         let bench = try FilterBench()
         let filter = bench.session("192.0.2.7")
         filter.mail(Envelope(mailFrom: []))
         for field in signed.header { filter.header(field) }
         #expect(filter.endOfHeader(queueID: "4a") == .wanted)
-        _ = filter.body(signed.body.span)
+        for start in [0, chunk] { _ = filter.body(body.span.extracting(start..<(start + chunk))) }
+        #expect(bench.zone.prefetched.count == expected)
+        _ = filter.body(body.span.extracting((2 * chunk)...))
         #expect(filter.endOfMessage().results?.components(of: "dkim=pass") == 2)
     }
 
