@@ -3,6 +3,7 @@
 
 import PosternMail
 
+/// Text for octets and back. Source: RFC 4648 §4, RFC 6376 §2.10.
 public enum Base64 {
     private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
     private static let padding: UInt8 = 0x3D  // "="

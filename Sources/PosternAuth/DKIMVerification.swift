@@ -46,6 +46,8 @@ public final class DKIMVerification {
         var signature: DKIMSignature
         var question: Question
         var body: BodyDigest
+        /// The hash of the header, once it is made: several key records are tried on one.
+        var headerHash: [UInt8]?
     }
 
     private let settings: DKIMVerificationSettings
@@ -167,11 +169,12 @@ public final class DKIMVerification {
         do throws(UnusableSignature) {
             let records = try Self.keyRecords(answer)
             let undecided = subject
+            var work = work
             var firstProblem: (UnusableSignature, Subject)?
             for record in records {
                 subject = undecided
                 do throws(UnusableSignature) {
-                    try verify(work, position: subject.position, by: record, facts: &subject.finding)
+                    try verify(&work, position: subject.position, by: record, facts: &subject.finding)
                     subject.finding.result = .pass
                     subject.finding.reason = .none
                     return
@@ -215,7 +218,7 @@ public final class DKIMVerification {
     /// Verifies a signature by one key record.
     /// - Source: RFC 6376 §6.1.2 steps 5 to 8, §6.1.3.
     private func verify(
-        _ work: Work, position: Int, by record: DKIMKeyRecord, facts: inout DKIMFinding
+        _ work: inout Work, position: Int, by record: DKIMKeyRecord, facts: inout DKIMFinding
     ) throws(UnusableSignature) {
         let signature = work.signature
         facts.isTesting = record.isTesting
@@ -228,13 +231,15 @@ public final class DKIMVerification {
             guard material.bits <= Self.maxRSABits else { throw .refused(.keyTooLarge(bits: material.bits)) }
         }
         if let problem = bodyProblem(work) { throw problem }
-        let isGood: Bool?
+        let isGood: Bool
         do throws(CryptoError) {
-            isGood = try headerHash(signature, position: position).map { (hash) throws(CryptoError) in
-                try keys.key(material).verifies(signature.signature, ofHash: hash)
-            }
+            if work.headerHash == nil { work.headerHash = try headerHash(signature, position: position) }
+            isGood =
+                if let hash = work.headerHash {
+                    try keys.key(material).verifies(signature.signature, ofHash: hash)
+                } else { false }
         } catch { throw .trouble(error) }
-        guard let isGood else { throw .permanent(.headerTooLarge) }
+        guard work.headerHash != nil else { throw .permanent(.headerTooLarge) }
         guard isGood else { throw .failed(.signatureMismatch) }
         // Good, but not for the whole message: anyone may have added the rest. Source: RFC 6376 §8.2.
         guard !work.body.leavesRest else { throw .refused(.partOfBodyUnsigned) }

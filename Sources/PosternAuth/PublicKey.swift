@@ -92,7 +92,7 @@ final class PublicKey: @unchecked Sendable {
 
 /// Public keys in use, least recently used ones dropped; for all messages of a process.
 ///
-/// - Source: keyed by the key's own numbers, so that a changed record is another key and nothing ever goes stale.
+/// Keyed by the keys' own numbers, so that a changed record is another key and nothing ever goes stale.
 public final class PublicKeyCache: Sendable {
     /// Keys held by default: at about 2 KiB each, half a megabyte.
     public static let defaultCapacity = 256

@@ -46,6 +46,7 @@ struct HostileMessageTests {
         #expect(try judged(9).filter { $0 == "policy a.test" }.count == 1)
         #expect(try judged(0) == [surplus])
         #expect(try judged(-1) == [surplus])
+        #expect(try judged(2, author: "example.com") == ["pass example.com", "pass example.com", surplus])
         #expect(try judged(1, author: "example.com") == ["pass example.com", surplus])
         #expect(try judged(2, author: nil) == ["pass example.com", "permerror other0.test", surplus])
         let last = try verify(message, dns: zone, settings: DKIMVerificationSettings(maxSignatures: 1)).last
