@@ -79,7 +79,7 @@ struct HarnessTests {
         let key = try PeerKey(kind)
         let records = ["s._domainkey.example.org": key.record]
         for canonicalization in Corpus.canonicalizations {
-            let orders = Corpus.messages(from: "ann@example.org").map {
+            let orders = Corpus.messages(from: "ann@example.org").prefix(3).map {
                 SigningOrder(
                     $0.octets, key: key, domain: "example.org", selector: "s", canonicalization: canonicalization)
             }

@@ -4,6 +4,7 @@
 
 public import Foundation
 import Glibc
+import Synchronization
 
 public final class PostfixInstance: Sendable {
     public let settings: PostfixSettings
@@ -11,6 +12,7 @@ public final class PostfixInstance: Sendable {
     private let ports: [UInt16]
     private let guardian: Guardian
     private let log: GrowingFile<PostfixLogLine>
+    private let read = Mutex<[String: DeliveredMessage]>([:])
 
     /// Whether this machine can run one: root, and Postfix is installed. contrib/test demands it.
     public static var isAvailable: Bool {
@@ -149,8 +151,15 @@ extension PostfixInstance {
         let new = folder.file("mail/box/new")
         guard FileManager.default.fileExists(atPath: new.path) else { return [] }
         let files = try FileManager.default.contentsOfDirectory(at: new, includingPropertiesForKeys: nil)
-        return try files.map { DeliveredMessage(maildir: Array(try Data(contentsOf: $0))) }
-            .filter { recipient == nil || $0.recipient == recipient }
+        return try files.map(message(in:)).filter { recipient == nil || $0.recipient == recipient }
+    }
+
+    /// Each file is read once; it never changes.
+    private func message(in file: URL) throws -> DeliveredMessage {
+        if let known = read.withLock({ $0[file.lastPathComponent] }) { return known }
+        let message = DeliveredMessage(maildir: Array(try Data(contentsOf: file)))
+        read.withLock { $0[file.lastPathComponent] = message }
+        return message
     }
 }
 

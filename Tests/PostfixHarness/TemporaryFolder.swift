@@ -5,17 +5,21 @@ import Glibc
 
 public final class TemporaryFolder: Sendable {
     public let url: URL
+    private let guardian: Guardian?
 
-    public init() throws {
+    /// - Parameter isGuarded: for an owner that lives as long as the process, which does not end its globals.
+    public init(isGuarded: Bool = false) throws {
         var template = Array("/tmp/pstn-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw HarnessError.system("mkdtemp") }
         let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         chmod(path, 0o755)  // Postfix's processes and the daemons' users go through it
         url = URL(filePath: path, directoryHint: .isDirectory)
+        guardian = isGuarded ? try Guardian(onDeath: "rm -rf \(path)") : nil
     }
 
     deinit {
         try? FileManager.default.removeItem(at: url)  // a file left in /tmp is no reason to fail a test
+        guardian?.dismiss()
     }
 
     public var path: String { url.path }

@@ -1,0 +1,19 @@
+// The README's first command: contrib/try keeps its promises with the programs of this build.
+
+import Foundation
+import PostfixHarness
+import Testing
+
+extension EndToEnd {
+    @Test("contrib/try shows what it promises and leaves nothing behind")
+    func contribTry() throws {
+        let folder = URL(filePath: try Products.path("postern")).deletingLastPathComponent().path
+        let script = SourceTree.root.appending(path: "contrib/try").path
+        let result = try Program.run("bash", [script], environment: ["POSTERN_BIN_DIR": folder], within: .seconds(180))
+        #expect(result.status == 0, "\(result.text)\n\(result.errors)")
+        for promise in ["a=rsa-sha256", "a=ed25519-sha256", "dkim=pass", "dkim=fail", "dkim=none"] {
+            #expect(result.text.contains(promise), "\(result.text)")
+        }
+        #expect(result.errors == "")
+    }
+}
