@@ -304,6 +304,9 @@ struct LifeLogTests {
         log.info(String(repeating: "x", count: 10_000))
         #expect(receiver.next().utf8.count == 2048)
         #expect(fallback.events == [])
+        let json = SyslogEncoding(rendering: Self.rendering(.json), facility: .mail)
+        let object = json.datagram(of: .note(.info, String(repeating: "\"", count: 10_000)), at: Self.moment)
+        #expect(object.count > 2048 && object.last == 0x7D, "an object is whole")
         let early = SyslogEncoding(rendering: Self.rendering(.postfix), facility: .local7)
         let day = UnixTime(seconds: 1_772_330_584)  // 2026-03-01T02:03:04Z
         #expect(

@@ -94,11 +94,14 @@ struct SyslogEncoding: DatagramLog.Encoding {
     let receiver = "syslog"
     /// Longest datagram: what receivers should take. Source: RFC 5424 §6.1; RFC 3164's 1024 is history.
     static let maxOctets = 2048
+    /// Longest datagram with a JSON object, which is whole or of no use; syslog daemons take 8192 octets by default.
+    static let maxJSONOctets = 8192
 
     func datagram(of event: LogEvent, at now: UnixTime) -> [UInt8] {
         let head = "<\(facility.code << 3 | event.level.syslogSeverity)>\(Self.timestamp(now)) "
         let tag = "\(rendering.program)[\(rendering.pid)]: "
-        return Array(LogRendering.cut(head + tag + rendering.message(of: event, at: now), to: Self.maxOctets).utf8)
+        let limit = rendering.format == .json ? Self.maxJSONOctets : Self.maxOctets
+        return Array(LogRendering.cut(head + tag + rendering.message(of: event, at: now), to: limit).utf8)
     }
 
     /// `Nov  1 02:03:04`, in local time. Source: RFC 3164 §4.1.2.
