@@ -16,6 +16,7 @@ public final class ForwarderServer: Sendable {
     private enum State {
         case new
         case running(Running)
+        case stopping
         case stopped(ForwarderCounters)
     }
 
@@ -60,6 +61,9 @@ public final class ForwarderServer: Sendable {
             }
             for endpoint in settings.listen { try running.listen(endpoint, settings.socketMode, backlog: Self.backlog) }
         } catch {
+            state.withLock { state in
+                if case .running(let current) = state, current === running { state = .stopped(ForwarderCounters()) }
+            }
             running.shutDown()
             throw error
         }
@@ -69,6 +73,7 @@ public final class ForwarderServer: Sendable {
     public func stop() {
         let running: Running? = state.withLock { state in
             guard case .running(let running) = state else { return nil }
+            state = .stopping  // who else calls now finds nothing to stop
             return running
         }
         guard let running else { return }
@@ -90,7 +95,7 @@ public final class ForwarderServer: Sendable {
     public var counters: ForwarderCounters {
         let (running, last): (Running?, ForwarderCounters) = state.withLock { state in
             switch state {
-            case .new: (nil, ForwarderCounters())
+            case .new, .stopping: (nil, ForwarderCounters())
             case .running(let running): (running, ForwarderCounters())
             case .stopped(let counters): (nil, counters)
             }

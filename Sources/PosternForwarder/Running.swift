@@ -14,6 +14,9 @@ final class Running: Sendable {
     private let connections: NIOLoopBoundBox<Connections>
     private let opened = Mutex(Opened())
 
+    /// Held by other threads while they wait for the loop, so that it is not shut down under them.
+    private let isAlive = Mutex(true)
+
     private struct Opened {
         var streams: [any Channel] = []
         var datagrams: [any Channel] = []
@@ -108,10 +111,13 @@ final class Running: Sendable {
 
     // MARK: On the loop
 
-    /// Runs `body` on the event loop and waits for it; never to be called on the loop itself.
+    /// Runs `body` on the event loop and waits for it; `nil` after the end. Never to be called on the loop itself.
     func onLoop<Value: Sendable>(_ body: @escaping @Sendable (Forwarder) -> Value) -> Value? {
-        // It fails only when the loop is shut down, and then there is nothing to be told.
-        try? loop.submit { [forwarder] in body(forwarder.value) }.wait()
+        isAlive.withLock { isAlive in
+            guard isAlive else { return nil }
+            // It fails only when the loop is shut down, which waits for this lock.
+            return try? loop.submit { [forwarder] in body(forwarder.value) }.wait()
+        }
     }
 
     /// Listens no more, lets streams end after the answers that are due, and waits for that.
@@ -137,6 +143,7 @@ final class Running: Sendable {
 
     /// Closes everything at once.
     func shutDown() {
+        isAlive.withLock { $0 = false }
         for file in opened.withLock({ $0.files }) { file.remove() }
         loop.execute { [connections] in
             for handler in connections.value.all { handler.closeNow() }
