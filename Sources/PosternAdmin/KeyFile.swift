@@ -10,13 +10,15 @@ enum KeyOwner: Hashable, Sendable {
     /// Whoever runs us; `reason` says why it is not the daemon's user.
     case caller(reason: String)
 
+    /// Whoever runs us: the machine has no such user.
+    static let nobody = KeyOwner.caller(reason: "there is no user \(daemonUser) on this machine")
     /// The user that postern-dkim runs as.
     static let daemonUser = ConfigurationRole.dkim.userName
 
     /// Source: chown(2), only root gives files away.
     static func ofThisSystem() -> KeyOwner {
         guard let user = UserIdentity(named: daemonUser) else {
-            return .caller(reason: "there is no user \(daemonUser) on this machine")
+            return .nobody
         }
         guard geteuid() == 0 || geteuid() == user.uid else {
             return .caller(reason: "only root may give it to \(daemonUser)")

@@ -77,6 +77,23 @@ import Testing
         #expect(problems?.first?["key"] is NSNull)
     }
 
+    @Test("key files that were not judged for the daemon's user are told") func nobody() throws {
+        // A machine that has the user judges the files for it, which is another test's business.
+        guard UserIdentity(named: KeyOwner.daemonUser) == nil else { return }
+        let folder = try Folder()
+        let path = folder.file("postern.toml")
+        let made = try Postern(owner: .daemon(.current))(
+            "dkim", "genkey", "--domain", "example.com", "--selector", "s", "--ed25519", "--config", path)
+        #expect(made.status == 0)
+        try folder.write(
+            "[[dkim.key]]\ndomain = \"example.com\"\nselector = \"s\"\nfile = \"keys/example.com/s.pem\"\n",
+            to: "postern.toml")
+        let result = try Postern(owner: .nobody)("check", path)
+        #expect(result.text == "\(path): ok\n")
+        #expect(result.notes.contains("no user postern-dkim"))
+        #expect(try Postern(owner: .daemon(.current))("check", path).output.notes.isEmpty)
+    }
+
     @Test("without a file, the default one") func defaultFile() throws {
         let result = try Postern()("check")
         #expect(result.text.hasPrefix(DaemonArguments.defaultConfiguration + ":"))

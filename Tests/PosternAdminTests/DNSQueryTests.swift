@@ -117,6 +117,18 @@ import Testing
         #expect(output.notes.last?.contains("--resolver") == true)
     }
 
+    @Test("the configuration says whom to ask, and need not be right where --resolver does") func configured() throws {
+        let folder = try Folder()
+        let right = try folder.write("[listen]\ndns = [\"tcp:127.0.0.1:5300\"]\n", to: "right.toml")
+        let result = try Postern(zone: zone)("--config", right, "dns", "query", "example.com")
+        #expect(result.resolvers == [.daemon(.tcp(host: "127.0.0.1", port: 5300))])
+        let wrong = try folder.write("[listen]\ndns = 5\n", to: "wrong.toml")
+        #expect(try Postern(zone: zone)("--config", wrong, "dns", "query", "example.com").status == 78)
+        let other = try Postern(zone: zone)("--config", wrong, "--resolver", "::1", "dns", "query", "example.com")
+        #expect(other.status == 0)
+        #expect(other.resolvers == [.server(.v6(0, 1), port: 53)])
+    }
+
     @Test("the root can be asked") func root() throws {
         #expect(
             try Postern(zone: ". 60 NS ns.example.\n")("dns", "query", ".", "NS").text == ". 60 IN NS ns.example.\n")

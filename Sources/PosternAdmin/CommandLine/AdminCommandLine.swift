@@ -14,8 +14,7 @@ public enum AdminCommandLine {
         let outcome = output(of: arguments, in: .process)
         var status = outcome.status
         if let code = StandardStream.output.write(outcome.octets) {
-            complain(
-                "error: expected to write \(outcome.octets.count) octets to standard output, \(code); nothing is done")
+            complain("error: cannot write to standard output: \(code); what it holds is not complete")
             status = .unavailable
         }
         for note in outcome.notes { complain(note) }

@@ -12,6 +12,9 @@ struct PosternCommand: SubcommandGroup {
         discussion: """
             Every subcommand calls what the daemons call, so that what it shows is what they would do.
 
+            Every subcommand takes --config FILE, --json and --resolver ADDRESS:PORT or unix:PATH; they may also stand \
+            before it.
+
             EXAMPLES
               postern check
               postern dkim genkey --domain example.com --selector 2026q4

@@ -11,8 +11,8 @@ struct CheckCommand: Subcommand {
             Looks at the tables of all daemons and at the files that they name. Prints one line for each problem:
               FILE:LINE:COLUMN: key.path: expected …, found …
             or "FILE: ok". Whether key files can be read, and by nobody else, is judged for the user \
-            \(KeyOwner.daemonUser) when run as root, else for who runs it. Nothing is changed; daemons that run keep \
-            what they have.
+            \(KeyOwner.daemonUser), or for who runs this where there is no such user. Nothing is changed; daemons \
+            that run keep what they have.
 
             With --json, one object on one line; line, column and key are null where the file as a whole is meant:
               {"file":"/etc/postern/postern.toml","problems":[{"file":"/etc/postern/postern.toml","line":3,"column":8,
@@ -39,14 +39,21 @@ struct CheckCommand: Subcommand {
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         let path = file ?? options.configPath
-        let problems = Configuration.load(path: path, for: .check).problems
+        let result = Configuration.load(path: path, for: .check)
+        let problems = result.problems
         let status: ExitStatus = problems.isEmpty ? .done : .badConfiguration
+        var notes: [String] = []
+        if result.configuration?.dkim.keys.isEmpty == false, surroundings.keyOwner() == .nobody {
+            notes = [
+                "warning: this machine has no user \(KeyOwner.daemonUser); key files were judged for who runs this"
+            ]
+        }
         guard !options.json else {
             let object: JSONValue = ["file": .text(path), "problems": .list(problems.map(Self.json))]
-            return CommandOutput(json: object, status: status)
+            return CommandOutput(json: object, notes: notes, status: status)
         }
         let lines = problems.isEmpty ? ["\(path): ok"] : problems.map(\.description)
-        return CommandOutput(text: lines.map { $0 + "\n" }.joined(), status: status)
+        return CommandOutput(text: lines.map { $0 + "\n" }.joined(), notes: notes, status: status)
     }
 
     private static func json(_ problem: ConfigurationProblem) -> JSONValue {

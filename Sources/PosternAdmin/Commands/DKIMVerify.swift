@@ -15,7 +15,7 @@ struct DKIMVerify: Subcommand {
             asked for at postern-dns, or at --resolver. dkim.min_rsa_bits and dkim.max_signatures of the \
             configuration hold.
 
-            With --json, one object on one line:
+            With --json, one object on one line; auid is the tag i=, reason is null for pass:
               {"signatures":[{"result":"pass","domain":"example.com","selector":"2026q4","auid":null,
               "algorithm":"rsa-sha256","key_bits":2048,"reason":null}]}
 
