@@ -10,8 +10,11 @@ import Testing
 /// - Parameter tags: everything but `bh=` and `b=`, which are added: `v=1; a=...; ...`.
 /// - Parameter body: what the signer saw; the message's own body if `nil`.
 /// - Parameter length: what the signer hashed of the canonical body; all if `nil`.
+/// - Parameter around: white space put on both sides of the value of `b=` after signing.
+/// - Parameter tail: more tags behind `b=`.
 func craft(
-    _ message: TestMessage, tags: String, key: PrivateKey, body: [UInt8]? = nil, length: UInt64? = nil
+    _ message: TestMessage, tags: String, key: PrivateKey, body: [UInt8]? = nil, length: UInt64? = nil,
+    around: String = "", tail: String = ""
 ) throws -> TestMessage {
     let list = try DKIMTagList(Array(tags.utf8))
     let forms = (list["c"].map { String(decoding: $0.asciiLowercased, as: UTF8.self) } ?? "simple/simple").split(
@@ -24,11 +27,12 @@ func craft(
     bodies.update(signedBody.span)
     bodies.finish()
     let bodyHash = String(decoding: Base64.encode(try digest.finish()), as: UTF8.self)
-    var field = HeaderField("DKIM-Signature", "\(tags); bh=\(bodyHash); b=")
+    var field = HeaderField("DKIM-Signature", "\(tags); bh=\(bodyHash); b=\(tail)")
     let names = (list["h"]?.colonSeparated ?? []).map(\.asciiLowercased)
     let fields = HeaderIndex(message.header).fields(named: names, except: nil)
     let hash = try #require(try SignedHeader.hash(fields, signature: field, canonicalization: header, maxOctets: .max))
-    field.value += Base64.encode(try key.sign(hash: hash))
+    let signature = Array(around.utf8) + Base64.encode(try key.sign(hash: hash)) + Array(around.utf8)
+    field.value.insert(contentsOf: signature, at: field.value.count - tail.utf8.count)
     var signed = message
     signed.header.insert(field, at: 0)
     return signed

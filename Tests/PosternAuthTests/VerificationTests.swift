@@ -149,6 +149,16 @@ struct VerificationTests {
         #expect(try verify(message, dns: try TestKeys.zone()).map(\.reason) == [.syntax("b= is no base64")])
     }
 
+    @Test("white space around b= is emptied with it, RFC 6376 §3.7")
+    func emptiedSignature() throws {
+        let tags = "v=1; a=ed25519-sha256; c=simple; d=example.com; s=ed; h=from"
+        for (around, tail) in [("", "; z=x"), (" ", ""), ("\r\n\t ", ""), ("\r\n\t", "; z=x"), (" ", ";")] {
+            let message = try craft(
+                .plain, tags: tags, key: try TestKeys.ed25519.get(), around: around, tail: tail)
+            #expect(try verify(message, dns: try TestKeys.zone()).map(\.result) == [.pass], "\(around) \(tail)")
+        }
+    }
+
     @Test("rsa-sha1 is refused without asking for its key, RFC 8301 §3.1")
     func sha1() throws {
         let zone = try TestKeys.zone()
