@@ -11,7 +11,7 @@ enum Corpus {
 
     static let canonicalizations = ["simple/simple", "simple/relaxed", "relaxed/simple", "relaxed/relaxed"]
 
-    /// OpenDKIM 2.11 makes wrong Ed25519 signatures with simple headers: neither dkimpy nor OpenDKIM itself verifies them.
+    /// OpenDKIM 2.11 makes wrong Ed25519 signatures with simple headers: neither dkimpy nor itself verifies them.
     static func openDKIMSigns(_ kind: PeerKey.Kind, _ canonicalization: String) -> Bool {
         kind == .rsa || canonicalization.hasPrefix("relaxed/")
     }

@@ -77,7 +77,7 @@ extension EndToEnd {
             let opinions = try DKIMPy.verify(messages.map(\.octets), records: host.keys.records)
             for (message, opinion) in zip(messages, opinions) {
                 #expect(opinion == Array(repeating: .passed, count: count), "dkimpy: \(message.name)")
-                // OpenDKIM does not look at a relaxed body that ends without CRLF; with one it canonicalizes to the same.
+                // OpenDKIM does not look at a relaxed body that ends without CRLF; with one it is the same body.
                 let ended = message.octets.last == 0x0A ? message.octets : message.octets + [0x0D, 0x0A]
                 let other = try OpenDKIM.verify(ended, records: host.keys.records)
                 #expect(other.results == Array(repeating: "pass", count: count), "\(message.name): \(other.field)")

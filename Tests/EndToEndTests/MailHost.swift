@@ -1,5 +1,5 @@
-// The machine that the end-to-end tests share: a stock Postfix with contrib/postfix's own lines, postern-dns with a zone
-// of its own, postern-dkim between them. Its parts start once; tests tell their mail apart by queue id.
+// The machine that the end-to-end tests share: a stock Postfix with contrib/postfix's own lines, postern-dns with a
+// zone of its own, postern-dkim between them. Its parts start once; tests tell their mail apart by queue id.
 
 import Foundation
 import PostfixHarness
@@ -56,7 +56,7 @@ final class MailHost: Sendable {
         [log]
         to = "stderr"
         [dns]
-        # Nobody answers there: whatever the zone below does not hold is a temporary failure, and no test asks the world.
+        # Nobody answers there: what the zone below does not hold is a temporary failure; no test asks the world.
         upstream = ["127.0.0.1:9"]
         static = "static.zone"
         [[dkim.key]]

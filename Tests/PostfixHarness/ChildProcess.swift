@@ -1,5 +1,5 @@
-// One process of another program: started, waited for, signalled. posix_spawn(3) rather than Foundation's Process, which
-// hands a descriptor of its own to the child and takes its closing for the child's end: daemons would confuse it.
+// One process of another program: started, waited for, signalled. posix_spawn(3) rather than Foundation's Process,
+// which hands a descriptor of its own to the child and takes its closing for the end: daemons would confuse it.
 // A guardian shell ends the child when the test process dies without having done so.
 
 import Foundation

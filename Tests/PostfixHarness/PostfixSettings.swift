@@ -1,4 +1,4 @@
-// What a test may choose about its Postfix; all else is a stock Postfix's default or serves privacy on a shared machine.
+// What a test may choose about its Postfix; all else is a stock Postfix's default, or serves privacy.
 
 import Foundation
 
@@ -6,7 +6,7 @@ import Foundation
 public struct SMTPService: Sendable {
     /// How tests ask for its port: `postfix.port("submission")`.
     public var name: String
-    /// What stands after each `-o` in master.cf: `name=value`, or `{ name = value }` where there are spaces (master(5)).
+    /// What stands after each `-o` in master.cf: `name=value`, or `{ name = value }` with spaces (master(5)).
     public var options: [String]
 
     public init(_ name: String, options: [String] = []) {
