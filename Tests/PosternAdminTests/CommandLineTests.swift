@@ -64,6 +64,10 @@ import Testing
         for word in ["OVERVIEW: ", "EXAMPLES", "EXIT STATUS", "--config <file>", "--json", "--resolver <resolver>"] {
             #expect(text.contains(word), "\(word) is missing")
         }
+        // What is laid out by hand is indented: a broken line of it would go on at the margin.
+        let layout = text.split(separator: "\nEXAMPLES\n").last?.split(separator: "\n\nUSAGE: ").first ?? ""
+        let lines = layout.split(separator: "\n")
+        #expect(lines.count > 4 && lines.allSatisfy { $0.hasPrefix("  ") || $0 == "EXIT STATUS" }, "\(lines)")
     }
 
     @Test(

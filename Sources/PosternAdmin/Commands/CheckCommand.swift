@@ -15,12 +15,14 @@ struct CheckCommand: Subcommand {
             that run keep what they have.
 
             With --json, one object on one line; line, column and key are null where the file as a whole is meant:
-              {"file":"/etc/postern/postern.toml","problems":[{"file":"/etc/postern/postern.toml","line":3,"column":8,
-              "key":"host.name","text":"expected …, found …","severity":"error"}]}
+              {"file":"postern.toml","problems":[{"file":"postern.toml","line":3,
+              "column":8,"key":"host.name","text":"expected …, found …",
+              "severity":"error"}]}
 
             EXAMPLES
               postern check
-              postern check new.toml && install -m 0640 -g postern new.toml /etc/postern/postern.toml
+              postern check new.toml
+              postern check --json | jq -r '.problems[].key'
 
             EXIT STATUS
               0   no problem

@@ -19,12 +19,12 @@ struct DKIMGenkey: Subcommand {
 
             EXAMPLES
               postern dkim genkey --domain example.com --selector 2026q4
-              postern dkim genkey --domain example.com --selector 2026q4e --ed25519 >> example.com.zone
+              postern dkim genkey --domain example.com --selector e1 --ed25519 >> zone
 
             EXIT STATUS
               0   the key was made
               64  the command line is wrong
-              69  the file could not be written, or is there already and --force was not given
+              69  the file could not be written, or is there and --force is not given
             """)
 
     @OptionGroup var options: GlobalOptions

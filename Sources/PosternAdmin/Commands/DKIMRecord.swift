@@ -11,7 +11,8 @@ struct DKIMRecord: Subcommand {
         discussion: """
             Without <file>, the key is the one that the configuration names for this domain and selector. The record \
             is printed as lines for a zone file, or with --json as
-              {"name":"2026q4._domainkey.example.com","type":"txt","value":"v=DKIM1; …","strings":["v=DKIM1; …","…"]}
+              {"name":"2026q4._domainkey.example.com","type":"txt",
+              "value":"v=DKIM1; …","strings":["v=DKIM1; …","…"]}
             where strings are the value in pieces of at most 255 octets, which is what DNS has room for.
 
             EXAMPLES

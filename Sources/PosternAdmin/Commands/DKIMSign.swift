@@ -20,14 +20,14 @@ struct DKIMSign: Subcommand {
 
             EXAMPLES
               postern dkim sign message.eml > signed.eml
-              postern dkim sign --key example.com:2026q4:2026q4.pem --key example.com:2026q4e:2026q4e.pem message.eml
-              postern dkim sign --key key.pem --domain example.com --selector 2026q4 - < message.eml
+              postern dkim sign --key example.com:r1:r1.pem --key example.com:e1:e1.pem -
+              postern dkim sign --key r1.pem --domain example.com --selector r1 m.eml
 
             EXIT STATUS
               0   signed
               1   no key signs for this author; nothing is printed
               64  the command line is wrong
-              65  <file> is no message or has no author, or a key file holds no private key for DKIM
+              65  <file> is no message or has no author, or a key file holds no key
               69  a file cannot be read
               78  the configuration is wrong
             """)

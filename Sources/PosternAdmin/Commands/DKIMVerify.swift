@@ -16,8 +16,9 @@ struct DKIMVerify: Subcommand {
             configuration hold.
 
             With --json, one object on one line; auid is the tag i=, reason is null for pass:
-              {"signatures":[{"result":"pass","domain":"example.com","selector":"2026q4","auid":null,
-              "algorithm":"rsa-sha256","key_bits":2048,"reason":null}]}
+              {"signatures":[{"result":"pass","domain":"example.com",
+              "selector":"2026q4","auid":null,"algorithm":"rsa-sha256",
+              "key_bits":2048,"reason":null}]}
 
             EXAMPLES
               postern dkim verify message.eml
@@ -26,7 +27,7 @@ struct DKIMVerify: Subcommand {
 
             EXIT STATUS
               0   at least one signature passes
-              1   none passes: there is none, or each fails, or its key cannot be had (temperror)
+              1   none passes: there is none, or each fails, or its key cannot be had
               64  the command line is wrong
               65  <file> is no message: empty, no header, or larger than \(Files.maxMessageOctets / 1_048_576) MiB
               69  <file> cannot be read
