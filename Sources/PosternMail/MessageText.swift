@@ -34,7 +34,7 @@ public struct MessageText: Sendable {
 
     /// Whether a line of an mbox file comes first: `From `, and not a From field with WSP before its colon (RFC 5322
     /// §4.5).
-    private static func beginsWithSeparator(_ text: ArraySlice<UInt8>) -> Bool {
+    public static func beginsWithSeparator(_ text: ArraySlice<UInt8>) -> Bool {
         text.starts(with: Array("From ".utf8)) && text.dropFirst(4).first { !$0.isWSP } != 0x3A
     }
 
@@ -59,7 +59,7 @@ public struct MessageText: Sendable {
     }
 
     /// The octets with every bare LF made CRLF.
-    public static func withCRLF(_ octets: some Collection<UInt8>) -> [UInt8] {
+    @inlinable public static func withCRLF(_ octets: some Collection<UInt8>) -> [UInt8] {
         var text: [UInt8] = []
         text.reserveCapacity(octets.count + octets.count / 32)
         var last: UInt8 = 0
