@@ -64,6 +64,7 @@ public struct DirectResolver: DNSAnswering, Sendable {
         let question: Question
         let index: Int
         let id = UInt16.random(in: .min ... .max)  // the system's generator, as RFC 5452 §9.2 wants it
+        let server: Endpoint
         let channel: DatagramChannel?
         var answer: Answer?
         var isTruncated = false
@@ -72,13 +73,14 @@ public struct DirectResolver: DNSAnswering, Sendable {
         init(_ question: Question, _ index: Int, server: Endpoint) {
             self.question = question
             self.index = index
+            self.server = server
             do throws(SocketError) {
                 let channel = DatagramChannel(try .dial(server, until: .after(.seconds(1))))
                 let query = DNSCodec.query(id: id, question: question)
                 _ = try channel.socket.send(query[...])  // no room for one datagram: as good as lost on the way
                 self.channel = channel
             } catch {
-                answer = .temporaryFailure("\(error)")
+                answer = .temporaryFailure("\(server): \(error)")
                 channel = nil
             }
         }
@@ -106,7 +108,7 @@ public struct DirectResolver: DNSAnswering, Sendable {
                     }
                 }
             } catch {
-                answer = .temporaryFailure("\(error)")  // ECONNREFUSED: the server's machine says that nobody listens
+                answer = .temporaryFailure("\(server): \(error)")  // ECONNREFUSED: nobody listens
             }
         }
 

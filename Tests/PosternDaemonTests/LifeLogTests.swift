@@ -129,9 +129,9 @@ struct LifeLogTests {
         let long = String(repeating: filler, count: 10_000)
         let event = LogEvent.outcome(
             OutcomeLine(
-                queueID: "4cXk2J1hz", action: "sign", stage: "END-OF-MESSAGE",
+                queueID: long, action: long, stage: long,
                 client: SMTPClient(name: Array(long.utf8), address: nil), text: long, mailFrom: Array(long.utf8),
-                recipient: Array(long.utf8), proto: "ESMTP", helo: Array(long.utf8)))
+                recipient: Array(long.utf8), proto: long, helo: Array(long.utf8)))
         let line = Self.rendering(.json).message(of: event, at: Self.moment)
         #expect(line.utf8.count < LogRendering.maxLineOctets)
         _ = try JSONSerialization.jsonObject(with: Data(line.utf8))
@@ -304,8 +304,12 @@ struct LifeLogTests {
         log.info(String(repeating: "x", count: 10_000))
         #expect(receiver.next().utf8.count == 2048)
         #expect(fallback.events == [])
+        let many = [UInt8](repeating: 0x22, count: 1000)
+        let quotes = OutcomeLine(
+            queueID: nil, action: "pass", stage: "MAIL", client: SMTPClient(name: [], address: nil),
+            text: String(decoding: many, as: UTF8.self), mailFrom: many, helo: many)
         let json = SyslogEncoding(rendering: Self.rendering(.json), facility: .mail)
-        let object = json.datagram(of: .note(.info, String(repeating: "\"", count: 10_000)), at: Self.moment)
+        let object = json.datagram(of: .outcome(quotes), at: Self.moment)
         #expect(object.count > 2048 && object.last == 0x7D, "an object is whole")
         let early = SyslogEncoding(rendering: Self.rendering(.postfix), facility: .local7)
         let day = UnixTime(seconds: 1_772_330_584)  // 2026-03-01T02:03:04Z

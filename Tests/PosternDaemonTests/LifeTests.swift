@@ -97,7 +97,7 @@ struct LifeTests {
     func signals() throws {
         try DaemonSignals.install()
         try DaemonSignals.install()
-        defer { for number in [SIGTERM, SIGINT, SIGHUP] { signal(number, SIG_DFL) } }  // the runner's Ctrl-C works again
+        defer { for number in [SIGTERM, SIGINT, SIGHUP] { signal(number, SIG_DFL) } }  // Ctrl-C works again
         #expect(DaemonSignals.wait(until: .now()) == nil)
         for (number, meant) in [
             (SIGHUP, DaemonSignals.Signal.reload), (SIGTERM, .stop), (SIGINT, .stop), (SIGHUP, .reload),

@@ -14,7 +14,9 @@ struct LogRendering: Sendable {
     /// Longest line, its line end included: what one write(2) to a pipe does in one piece. Source: pipe(7), PIPE_BUF.
     static let maxLineOctets = 4096
     /// Longest text in a JSON object, so that the whole object fits, escapes and all.
-    static let maxJSONTextOctets = 1024
+    static let maxJSONTextOctets = 768
+    /// Longest word in a JSON object that is Postfix's or ours: queue id, action, stage, protocol.
+    static let maxWordOctets = 64
 
     /// The line without program, process id and line end: Postfix's grammar or a JSON object.
     func message(of event: LogEvent, at now: UnixTime) -> String {
@@ -77,15 +79,15 @@ struct LogRendering: Sendable {
         case .note(_, let text): object.add("text", .text(Self.cut(Self.printable(text), to: Self.maxJSONTextOctets)))
         case .outcome(let line):
             let name = LogText.client(line.client).prefix { $0 != "[" }
-            object.add("queue_id", .optional(line.queueID))
-            object.add("action", .text(line.action))
-            object.add("stage", .text(line.stage))
+            object.add("queue_id", .optional(line.queueID.map { Self.cut($0, to: Self.maxWordOctets) }))
+            object.add("action", .text(Self.cut(line.action, to: Self.maxWordOctets)))
+            object.add("stage", .text(Self.cut(line.stage, to: Self.maxWordOctets)))
             object.add("client_name", .optional(name == "unknown" ? nil : String(name)))
             object.add("client_address", .optional(line.client.address.map { "\($0)" }))
             object.add("text", .text(Self.cut(Self.printable(line.text), to: Self.maxJSONTextOctets)))
             object.add("from", .optional(line.mailFrom.map(LogText.escaped)))
             object.add("to", .optional(line.recipient.map(LogText.escaped)))
-            object.add("proto", .optional(line.proto))
+            object.add("proto", .optional(line.proto.map { Self.cut($0, to: Self.maxWordOctets) }))
             object.add("helo", .optional(line.helo.map(LogText.escaped)))
         }
         return object.description
