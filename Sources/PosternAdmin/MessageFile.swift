@@ -83,7 +83,7 @@ struct MessageFile {
     /// The message as it came with fields on top of its header.
     func inserting(_ fields: [UInt8]) -> [UInt8] {
         var top = 0
-        if octets.starts(with: Array("From ".utf8)) {  // an mbox separator stays the first line
+        if MessageText.beginsWithSeparator(octets[...]) {  // it stays the first line
             top = (octets.firstIndex(of: 0x0A) ?? octets.endIndex - 1) + 1
         }
         return octets[..<top] + fields + octets[top...]

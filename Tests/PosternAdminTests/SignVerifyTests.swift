@@ -90,6 +90,7 @@ private struct Keys {
             ("one line without end", Array("From: ann@example.com".utf8), "\r\n"),
             ("octets over 127 and NUL", message("From: ann@example.com", "Subject: \u{FC}", "", "\u{0}\u{E9}"), "\r\n"),
             ("an empty body", message("From: ann@example.com", ""), "\r\n"),
+            ("no mbox line but a From field", message("From : ann@example.com", "", "x"), "\r\n"),  // RFC 5322 §4.5
         ] as [(String, [UInt8], String)])
     func forms(name: String, message: [UInt8], lineEnd: String) throws {
         let signed = try keys.sign(message)
