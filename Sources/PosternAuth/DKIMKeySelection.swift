@@ -60,12 +60,14 @@ public struct AuthorPattern: Sendable, Hashable {
         guard domain.isHostname() else { throw .domain(.badOctet) }
     }
 
+    /// Whether this mailbox is one of the pattern's.
     public func matches(_ localPart: some Collection<UInt8>, at domain: DomainName) -> Bool {
         guard self.localPart.map({ localPart.equalsIgnoringASCIICase($0) }) ?? true else { return false }
         return isBelow ? domain != self.domain && domain.isEqualOrBelow(self.domain) : domain == self.domain
     }
 }
 
+/// Why a text is no `AuthorPattern`.
 public enum AuthorPatternError: Error, Hashable, Sendable, CustomStringConvertible {
     case noAt
     case domain(DomainNameError)

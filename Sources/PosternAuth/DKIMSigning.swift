@@ -79,6 +79,7 @@ public final class DKIMSigning {
         self.bodies = bodies
     }
 
+    /// Whether the hash needs more of the body; false from the start when there is no key.
     public var wantsBody: Bool { bodies.needMore }
 
     /// Takes the next octets of the body: CRLF line ends, cut anywhere.

@@ -111,7 +111,9 @@ public final class PrivateKey: @unchecked Sendable {
             guard bits >= minRSABits else { throw .tooSmall(bits: bits) }
             guard bits <= maxRSABits else { throw .tooLarge(bits: bits) }
         }
-        guard let context = EVP_PKEY_CTX_new_from_name(nil, name, nil) else { throw .crypto(.outOfMemory) }
+        guard let context = EVP_PKEY_CTX_new_from_name(nil, name, nil) else {
+            throw .crypto(OpenSSLErrors.drained())
+        }
         defer { EVP_PKEY_CTX_free(context) }
         guard EVP_PKEY_keygen_init(context) == 1 else { throw .crypto(OpenSSLErrors.drained()) }
         if case .rsa(let bits) = kind {
@@ -161,7 +163,7 @@ public final class PrivateKey: @unchecked Sendable {
         var length = signature.count
         let status: Int32
         if algorithm == .rsaSHA256 {
-            guard let context = EVP_PKEY_CTX_new_from_pkey(nil, key, nil) else { throw .outOfMemory }
+            guard let context = EVP_PKEY_CTX_new_from_pkey(nil, key, nil) else { throw OpenSSLErrors.drained() }
             defer { EVP_PKEY_CTX_free(context) }
             guard EVP_PKEY_sign_init(context) == 1,
                 EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PADDING) == 1,

@@ -70,7 +70,7 @@ final class PublicKey: @unchecked Sendable {
         guard signature.count == Int(EVP_PKEY_get_size(key)) else { return false }
         let status: Int32
         if isRSA {
-            guard let context = EVP_PKEY_CTX_new_from_pkey(nil, key, nil) else { throw .outOfMemory }
+            guard let context = EVP_PKEY_CTX_new_from_pkey(nil, key, nil) else { throw OpenSSLErrors.drained() }
             defer { EVP_PKEY_CTX_free(context) }
             guard EVP_PKEY_verify_init(context) == 1,
                 EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PADDING) == 1,

@@ -17,7 +17,8 @@ struct RFCExampleTests {
             var expect: [String]
         }
         struct Records: Decodable {
-            var TXT: String
+            var txt: String
+            enum CodingKeys: String, CodingKey { case txt = "TXT" }
         }
         var dns: [String: Records]
         var cases: [Case]
@@ -26,10 +27,17 @@ struct RFCExampleTests {
         struct Example: Decodable {
             var ref: String
             var input: String
-            var header_canon: String
-            var body_canon: String
-            var header_out: String
-            var body_out: String
+            var headerForm: String
+            var bodyForm: String
+            var headerOut: String
+            var bodyOut: String
+            enum CodingKeys: String, CodingKey {
+                case ref, input
+                case headerForm = "header_canon"
+                case bodyForm = "body_canon"
+                case headerOut = "header_out"
+                case bodyOut = "body_out"
+            }
         }
         struct EmptyBody: Decodable {
             var ref: String
@@ -39,17 +47,25 @@ struct RFCExampleTests {
             var out: String
         }
         var examples: [Example]
-        var empty_body: [EmptyBody]
+        var emptyBody: [EmptyBody]
+        enum CodingKeys: String, CodingKey {
+            case examples
+            case emptyBody = "empty_body"
+        }
     }
     struct Keys: Decodable {
-        var rfc8463_ed25519_seed_base64: String
-        var rfc8463_ed25519_public_base64: String
+        var seed: String
+        var publicKey: String
+        enum CodingKeys: String, CodingKey {
+            case seed = "rfc8463_ed25519_seed_base64"
+            case publicKey = "rfc8463_ed25519_public_base64"
+        }
     }
 
     @Test("messages of RFC 6376 §A and RFC 8463 §A verify as the RFCs say")
     func messages() throws {
         let cases = try Fixtures.json("rfc-examples/dkim/cases.json", as: Cases.self)
-        let zone = try TestZone(txt: cases.dns.mapValues(\.TXT))
+        let zone = try TestZone(txt: cases.dns.mapValues(\.txt))
         #expect(cases.cases.count == 6)
         for row in cases.cases {
             let message = try TestMessage(fixture: row.message)
@@ -68,23 +84,23 @@ struct RFCExampleTests {
         #expect(data.examples.count == 3)
         for example in data.examples {
             let message = TestMessage(text: example.input)
-            let header = try #require(HeaderCanonicalization(rawValue: example.header_canon))
-            let body = try #require(BodyCanonicalization(rawValue: example.body_canon))
+            let header = try #require(HeaderCanonicalization(rawValue: example.headerForm))
+            let body = try #require(BodyCanonicalization(rawValue: example.bodyForm))
             var octets: [UInt8] = []
             for field in message.header {
                 header.append(field, to: &octets)
                 octets += [0x0D, 0x0A]
             }
-            #expect(String(decoding: octets, as: UTF8.self) == example.header_out, "\(example.ref)")
-            #expect(canonical(body, [message.body]) == Array(example.body_out.utf8), "\(example.ref)")
+            #expect(String(decoding: octets, as: UTF8.self) == example.headerOut, "\(example.ref)")
+            #expect(canonical(body, [message.body]) == Array(example.bodyOut.utf8), "\(example.ref)")
         }
     }
 
     @Test("hashes of the empty body, RFC 6376 §3.4.3, §3.4.4")
     func emptyBody() throws {
         let data = try Fixtures.json("rfc-examples/dkim/canonicalization.json", as: Canonicalizations.self)
-        #expect(data.empty_body.count == 2)
-        for example in data.empty_body {
+        #expect(data.emptyBody.count == 2)
+        for example in data.emptyBody {
             var digests = BodyDigests()
             let form = try #require(BodyCanonicalization(rawValue: example.canon))
             let digest = try digests.digest(form)
@@ -98,7 +114,7 @@ struct RFCExampleTests {
     @Test("the Ed25519 key of RFC 8463 §A.2 is read from PKCS#8 and publishes the record of §A.2")
     func ed25519Key() throws {
         let keys = try Fixtures.json("rfc-examples/dkim/keys.json", as: Keys.self)
-        let seed = try #require(Base64.decode(keys.rfc8463_ed25519_seed_base64.utf8))
+        let seed = try #require(Base64.decode(keys.seed.utf8))
         // RFC 8410 §7: OneAsymmetricKey with the 32 octets of the seed.
         let der: [UInt8] = [0x30, 0x2E, 2, 1, 0, 0x30, 5, 6, 3, 0x2B, 0x65, 0x70, 4, 0x22, 4, 0x20] + seed
         let pem =
@@ -106,7 +122,7 @@ struct RFCExampleTests {
             + "\n-----END PRIVATE KEY-----\n"
         let key = try PrivateKey(pem: Array(pem.utf8))
         #expect(key.algorithm == .ed25519SHA256)
-        #expect(try key.publicKeyRecord == "v=DKIM1; k=ed25519; p=\(keys.rfc8463_ed25519_public_base64)")
+        #expect(try key.publicKeyRecord == "v=DKIM1; k=ed25519; p=\(keys.publicKey)")
         #expect(try key.pem == Array(pem.utf8))
     }
 }
