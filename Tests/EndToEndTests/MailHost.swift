@@ -2,6 +2,7 @@
 // zone of its own, postern-dkim between them. Its parts start once; tests tell their mail apart by queue id.
 
 import Foundation
+import Glibc
 import PostfixHarness
 import Synchronization
 import Testing
@@ -32,16 +33,35 @@ final class MailHost: Sendable {
         settings.services.append(SMTPService("reinject", options: ["milter_macro_daemon_name=REINJECT"]))
         postfix = try PostfixInstance(settings)
         try folder.write("static.zone", keys.zone)
-        for (name, pem) in keys.files { try folder.write("keys/\(name)", pem, mode: 0o400) }
         try folder.write("postern.toml", Self.configuration(folder: folder.path, postfix: postfix))
-        // postern-dkim first: it has to wait for postern-dns by itself, as after a boot.
-        dkim = try Daemon("postern-dkim", configuration: folder.file("postern.toml").path)
-        dns = Mutex(try Daemon("postern-dns", configuration: folder.file("postern.toml").path))
+        for (name, pem) in keys.files {
+            let file = try folder.write("keys/\(name)", pem, mode: 0o400)
+            chown(file.path, Self.dkimUser, Self.commonGroup)
+        }
+        // As systemd/tmpfiles.d/postern.conf makes /run/postern.
+        let run = folder.file("run").path
+        try FileManager.default.createDirectory(atPath: run, withIntermediateDirectories: false)
+        chown(run, 0, Self.commonGroup)
+        chmod(run, 0o3770)
+        // postern-dkim first: it has to find postern-dns by itself, as after a boot.
+        let path = folder.file("postern.toml").path
+        dkim = try Daemon("postern-dkim", configuration: path, as: try Self.dkimIdentity())
+        dns = Mutex(try Daemon("postern-dns", configuration: path, as: Self.dnsIdentity))
+    }
+
+    // Users of the daemons' own, as their units have them; numbers that no machine gives to anyone.
+    private static let dkimUser: uid_t = 64_101
+    private static let commonGroup: gid_t = 64_100
+    private static let dnsIdentity = DaemonIdentity(user: 64_102, group: commonGroup)
+
+    private static func dkimIdentity() throws -> DaemonIdentity {
+        guard let postfix = getgrnam("postfix")?.pointee.gr_gid else { throw HarnessError("no group postfix") }
+        return DaemonIdentity(user: dkimUser, group: commonGroup, supplementaryGroups: [postfix])
     }
 
     var configurationPath: String { folder.file("postern.toml").path }
     /// `--resolver` for the CLI.
-    var resolver: String { "unix:\(folder.file("dns.sock").path)" }
+    var resolver: String { "unix:\(folder.file("run/dns.sock").path)" }
     var keysFolder: String { folder.file("keys").path }
 
     private static func configuration(folder: String, postfix: PostfixInstance) -> String {
@@ -51,8 +71,8 @@ final class MailHost: Sendable {
         authserv_id = "example.org"
         [listen]
         dkim = "unix:\(postfix.socketPath("dkim.sock"))"
-        dns = ["unix:\(folder)/dns.sock"]
-        control = "\(folder)"
+        dns = ["unix:\(folder)/run/dns.sock"]
+        control = "\(folder)/run"
         [log]
         to = "stderr"
         [dns]
@@ -76,7 +96,9 @@ final class MailHost: Sendable {
         dns.withLock { $0.kill() }
         defer {
             // A second failure is told by the tests that follow.
-            if let again = try? Daemon("postern-dns", configuration: configurationPath) { dns.withLock { $0 = again } }
+            if let again = try? Daemon("postern-dns", configuration: configurationPath, as: Self.dnsIdentity) {
+                dns.withLock { $0 = again }
+            }
         }
         try body()
     }

@@ -30,6 +30,29 @@ public enum SourceTree {
         .deletingLastPathComponent()
 }
 
+/// Whom a daemon runs as: what User=, Group=, SupplementaryGroups= and CapabilityBoundingSet= are in its unit.
+public struct DaemonIdentity: Sendable {
+    public var user: uid_t
+    public var group: gid_t
+    public var supplementaryGroups: [gid_t]
+
+    public init(user: uid_t, group: gid_t, supplementaryGroups: [gid_t] = []) {
+        self.user = user
+        self.group = group
+        self.supplementaryGroups = supplementaryGroups
+    }
+
+    /// The command that becomes it. Source: setpriv(1).
+    fileprivate var words: [String] {
+        let more = supplementaryGroups.map(String.init).joined(separator: ",")
+        return [
+            "/usr/bin/setpriv", "--reuid=\(user)", "--regid=\(group)",
+            more.isEmpty ? "--clear-groups" : "--groups=\(more)", "--no-new-privs", "--inh-caps=-all",
+            "--bounding-set=-all",
+        ]
+    }
+}
+
 public final class Daemon: Sendable {
     public let name: String
     private let child: ChildProcess
@@ -39,14 +62,23 @@ public final class Daemon: Sendable {
 
     /// Starts a product with `--config FILE` and waits until it is ready.
     /// - Parameter configuration: a file's path.
-    public init(_ name: String, configuration: String, arguments: [String] = []) throws {
+    /// - Parameter identity: whom it runs as; default: as this process.
+    public init(_ name: String, configuration: String, as identity: DaemonIdentity? = nil) throws {
         self.name = name
         folder = try TemporaryFolder()
         let notification = try NotificationSocket(path: folder.file("notify").path)
         let stderr = folder.file("stderr")
         errors = GrowingFile(stderr) { String($0) }
+        var program = try Products.path(name)
+        if identity != nil {
+            // The build may be in a folder that only root can enter.
+            let copy = folder.file(name).path
+            try FileManager.default.copyItem(atPath: program, toPath: copy)
+            program = copy
+        }
+        let words = (identity?.words ?? []) + [program, "--config", configuration]
         let child = try ChildProcess(
-            try Products.path(name), ["--config", configuration] + arguments,
+            words.first ?? name, Array(words.dropFirst()),
             environment: ["NOTIFY_SOCKET": notification.path], output: stderr.path, errors: stderr.path)
         self.child = child
         guardian = try Guardian(onDeath: "kill -KILL \(child.pid); rm -rf \(folder.path)")
@@ -131,6 +163,7 @@ private final class NotificationSocket {
             }
         }
         guard bound == 0 else { throw HarnessError.system("bind \(path)") }
+        chmod(path, 0o666)  // the daemon may run as another user
     }
 
     deinit { close(descriptor) }
