@@ -15,15 +15,15 @@ final class MailHost: Sendable {
     /// What the zone holds and the keys' files hold.
     let keys: HostKeys
     let postfix: PostfixInstance
-    let dkim: Daemon
     private let folder: TemporaryFolder
-    private let dns: Mutex<Daemon>
+    private let daemons: Mutex<(dkim: Daemon, dns: Daemon)>
 
     private static let made = Result { try MailHost() }
     /// The one of this run; every test fails with the same text if it does not come up.
     static func shared() throws -> MailHost { try made.get() }
 
-    private init() throws {
+    /// One of a test's own, for what would disturb others.
+    init() throws {
         keys = try HostKeys()
         folder = try TemporaryFolder(isGuarded: true)
         var settings = try PostfixSettings.shipped()
@@ -45,8 +45,8 @@ final class MailHost: Sendable {
         chmod(run, 0o3770)
         // postern-dkim first: it has to find postern-dns by itself, as after a boot.
         let path = folder.file("postern.toml").path
-        dkim = try Daemon("postern-dkim", configuration: path, as: try Self.dkimIdentity())
-        dns = Mutex(try Daemon("postern-dns", configuration: path, as: Self.dnsIdentity))
+        let dkim = try Daemon("postern-dkim", configuration: path, as: try Self.dkimIdentity())
+        daemons = Mutex((dkim, try Daemon("postern-dns", configuration: path, as: Self.dnsIdentity)))
     }
 
     // Users of the daemons' own, as their units have them; numbers that no machine gives to anyone.
@@ -91,16 +91,21 @@ final class MailHost: Sendable {
         """
     }
 
+    var dkim: Daemon { daemons.withLock { $0.dkim } }
+
+    /// Starts another postern-dkim in the old one's place.
+    func restartDKIM() throws {
+        let again = try Daemon("postern-dkim", configuration: configurationPath, as: try Self.dkimIdentity())
+        daemons.withLock { $0.dkim = again }
+    }
+
     /// Runs `body` while postern-dns is dead, and starts a new one after it.
     func withoutDNS(_ body: () throws -> Void) throws {
-        dns.withLock { $0.kill() }
-        defer {
-            // A second failure is told by the tests that follow.
-            if let again = try? Daemon("postern-dns", configuration: configurationPath, as: Self.dnsIdentity) {
-                dns.withLock { $0 = again }
-            }
-        }
-        try body()
+        daemons.withLock { $0.dns }.kill()
+        let outcome = Result { try body() }
+        let again = try Daemon("postern-dns", configuration: configurationPath, as: Self.dnsIdentity)
+        daemons.withLock { $0.dns = again }
+        try outcome.get()
     }
 
     /// What an admin would have to look at, and no test has asked for.
