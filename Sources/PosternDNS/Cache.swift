@@ -1,6 +1,6 @@
-// The cache of the well (RFC 1034 §5.3.1; negatives by RFC 2308 §5): answers by their question, for as long as their TTLs
-// allow, within a bound on octets that is counted honestly. A value without clock or lock: the one event loop of postern-dns
-// owns it. What goes first when it is full is another type's business (`Recency`).
+// The cache of the well (RFC 1034 §5.3.1; negatives by RFC 2308 §5): answers by their question, for as long as their
+// TTLs allow, within a bound on octets that is counted honestly. A value without clock or lock: the one event loop of
+// postern-dns owns it. What goes first when it is full is another type's business (`Recency`).
 
 public import PosternMail
 
@@ -27,8 +27,8 @@ public struct Cache: Sendable {
 
     /// Longest time that any answer is kept. Source: RFC 8767 §4 recommends a cap of days to weeks.
     public static let ttlMax: UInt32 = 7 * 86_400
-    /// What an entry costs beside its own octets: its share of the dictionary and the two tables, kept at most 3/8 empty
-    /// while they grow, and three array headers with malloc's rounding.
+    /// What an entry costs beside its own octets: its share of the dictionary and the two tables, kept at most 3/8
+    /// empty while they grow, and three array headers with malloc's rounding.
     static let entryOverhead = 320
 
     private struct Entry {
@@ -68,7 +68,8 @@ public struct Cache: Sendable {
 
     /// Keeps the answer to `question`, unless it may not be kept or would not fit into the whole cache.
     ///
-    /// - Parameter ttl: seconds that it holds; 0 is not kept (RFC 1035 §3.2.1). Failures are never kept, whatever their `ttl`.
+    /// - Parameter ttl: seconds that it holds; 0 is not kept (RFC 1035 §3.2.1). Failures are never kept, whatever their
+    /// `ttl`.
     public mutating func store(_ body: ResponseBody, for question: Question, ttl: UInt32, now: UnixTime) {
         if let place = places[question] { remove(at: place) }
         guard body.rcode == .noError || body.rcode == .nameError else { return }

@@ -1,10 +1,12 @@
-// What a client of a DNS server needs of the wire (RFC 1035 §4.1, RFC 6891): a query's octets, and what the reply's octets
-// say. Pure functions; ids come from the caller. The framing of streams (two octets of length, §4.2.2) is the caller's.
+// What a client of a DNS server needs of the wire (RFC 1035 §4.1, RFC 6891): a query's octets, and what the reply's
+// octets say. Pure functions; ids come from the caller. The framing of streams (two octets of length, §4.2.2) is the
+// caller's.
 
 import PosternMail
 
 public enum DNSCodec {
-    /// The largest datagram that we ask for and send: it passes unfragmented nearly everywhere. Source: RFC 6891 §6.2.5.
+    /// The largest datagram that we ask for and send: it passes unfragmented nearly everywhere. Source: RFC 6891
+    /// §6.2.5.
     public static let datagramOctets: UInt16 = 1232
     /// The largest message on a stream. Source: RFC 1035 §4.2.2.
     public static let maxMessageOctets = 65_535
@@ -12,7 +14,8 @@ public enum DNSCodec {
     static let classIN: UInt16 = 1
 
     /// A standard query with recursion desired and, for servers that validate, interest in the AD bit.
-    /// - Parameter datagramOctets: the largest UDP reply that may come, told in an OPT record; `nil` sends no OPT record.
+    /// - Parameter datagramOctets: the largest UDP reply that may come, told in an OPT record; `nil` sends no OPT
+    /// record.
     /// - Source: RFC 1035 §4.1, RFC 6840 §5.7, RFC 6891 §6.1.2.
     public static func query(
         id: UInt16, question: Question, datagramOctets: UInt16? = DNSCodec.datagramOctets
@@ -36,8 +39,8 @@ public enum DNSCodec {
 
     /// What the reply in `octets` says about `question`. The message id is not looked at: the caller has matched it.
     ///
-    /// A reply that cannot be used (broken, truncated, to another question, SERVFAIL, REFUSED, a CNAME loop) is a temporary
-    /// failure whose text says why; nothing here throws.
+    /// A reply that cannot be used (broken, truncated, to another question, SERVFAIL, REFUSED, a CNAME loop) is a
+    /// temporary failure whose text says why; nothing here throws.
     public static func answer(to question: Question, from octets: [UInt8]) -> Answer {
         do {
             return Resolution(of: question, in: try ReplyMessage(octets)).answer

@@ -1,5 +1,6 @@
-// Reads the text of a master file (RFC 1035 §5) through ldns, record by record, with the line at which each ends. Unlike a
-// zone, the text may hold names of any domains and needs no SOA record. $INCLUDE is refused: nothing here opens a file.
+// Reads the text of a master file (RFC 1035 §5) through ldns, record by record, with the line at which each ends.
+// Unlike a zone, the text may hold names of any domains and needs no SOA record. $INCLUDE is refused: nothing here
+// opens a file.
 
 internal import CLDNS
 import Glibc

@@ -1,5 +1,5 @@
-// A query as a client of postern-dns sent it (RFC 1035 §4.1), decoded, or why it gets no ordinary answer. One question of
-// class IN and opcode QUERY; zone transfers and other meta types are not for a cache.
+// A query as a client of postern-dns sent it (RFC 1035 §4.1), decoded, or why it gets no ordinary answer. One question
+// of class IN and opcode QUERY; zone transfers and other meta types are not for a cache.
 
 import PosternMail
 

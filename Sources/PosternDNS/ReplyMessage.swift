@@ -1,5 +1,5 @@
-// A reply as an upstream sent it (RFC 1035 §4.1), decoded as a whole: header, question, three sections, and EDNS's bits.
-// Whether it is the reply to our question, and what it says about it, is `Resolution`.
+// A reply as an upstream sent it (RFC 1035 §4.1), decoded as a whole: header, question, three sections, and EDNS's
+// bits. Whether it is the reply to our question, and what it says about it, is `Resolution`.
 
 import PosternMail
 
@@ -16,7 +16,8 @@ public struct ReplyMessage: Hashable, Sendable {
     public var rcode: ResponseCode
 
     /// - Parameter octets: one whole message, without the two octets of length that streams put before it.
-    /// - Throws: when it is no reply to a standard query, or any field is broken. Octets after the last record are ignored.
+    /// - Throws: when it is no reply to a standard query, or any field is broken. Octets after the last record are
+    /// ignored.
     public init(_ octets: [UInt8]) throws(WireError) {
         var reader = WireReader(octets)
         header = try MessageHeader(from: &reader)

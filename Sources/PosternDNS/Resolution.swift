@@ -1,5 +1,6 @@
-// What one reply says about one question: the CNAME chain followed inside it (RFC 1034 §3.6.2), the records at its end, or
-// that there are none and for how long that holds (RFC 2308). Records whose owner is not on the chain are never believed.
+// What one reply says about one question: the CNAME chain followed inside it (RFC 1034 §3.6.2), the records at its end,
+// or that there are none and for how long that holds (RFC 2308). Records whose owner is not on the chain are never
+// believed.
 
 import PosternMail
 

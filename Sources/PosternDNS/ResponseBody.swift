@@ -1,6 +1,6 @@
-// What follows the question in a response, encoded once and sent many times (RFC 1035 §4.1): for each client only id, flags
-// and question are put before it and the TTLs are counted down. Its compression pointers lead to the question's name, at
-// octet 12 in every message, or into the body itself, whose place depends only on the question's length.
+// What follows the question in a response, encoded once and sent many times (RFC 1035 §4.1): for each client only id,
+// flags and question are put before it and the TTLs are counted down. Its compression pointers lead to the question's
+// name, at octet 12 in every message, or into the body itself, whose place depends only on the question's length.
 
 import PosternMail
 

@@ -1,7 +1,8 @@
-// Answers that the host gives itself, from a master file of its own (RFC 1035 §5): overrides of single names, whole private
-// zones, and the data of tests. A name in the file answers for all its types; a name that is not there is asked upstream,
-// unless a SOA record above it says that the file holds that whole zone. Wildcards are RFC 4592's. Left out: zone transfers,
-// delegations answered as referrals (names below an NS record without SOA are asked upstream), DNAME substitution, DNSSEC.
+// Answers that the host gives itself, from a master file of its own (RFC 1035 §5): overrides of single names, whole
+// private zones, and the data of tests. A name in the file answers for all its types; a name that is not there is asked
+// upstream, unless a SOA record above it says that the file holds that whole zone. Wildcards are RFC 4592's. Left out:
+// zone transfers, delegations answered as referrals (names below an NS record without SOA are asked upstream), DNAME
+// substitution, DNSSEC.
 
 public import PosternMail
 

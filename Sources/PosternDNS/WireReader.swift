@@ -37,7 +37,8 @@ struct WireReader {
     /// Where reading must stop: the message's end, or the end of one record's data.
     private let end: Int
 
-    /// Most compression pointers in one name. A name has at most 127 labels, and only a useless pointer has none before it.
+    /// Most compression pointers in one name. A name has at most 127 labels, and only a useless pointer has none before
+    /// it.
     static let maxPointers = 127
     /// Most records in a message. 65,535 octets hold at most 5,957 of them; no honest answer comes near.
     static let maxRecords = 4096

@@ -1,5 +1,5 @@
-// Questions by UDP on a loopback address (RFC 1035 §4.2.1), for `dig` and stub resolvers: one datagram, one answer. What
-// does not fit into the datagram that the client takes is sent truncated, and the client comes again by TCP.
+// Questions by UDP on a loopback address (RFC 1035 §4.2.1), for `dig` and stub resolvers: one datagram, one answer.
+// What does not fit into the datagram that the client takes is sent truncated, and the client comes again by TCP.
 
 import NIOCore
 import PosternDNS

@@ -1,5 +1,5 @@
-// The way of a question through postern-dns: static zone, cache, the questions in flight, upstream. One value of state on
-// one event loop: no locks, no async. The handlers of streams and datagrams ask here; `Inquiry` asks upstreams.
+// The way of a question through postern-dns: static zone, cache, the questions in flight, upstream. One value of state
+// on one event loop: no locks, no async. The handlers of streams and datagrams ask here; `Inquiry` asks upstreams.
 
 import NIOCore
 import PosternDNS

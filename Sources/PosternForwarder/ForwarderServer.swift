@@ -1,5 +1,5 @@
-// postern-dns as an object: it opens the sockets, runs the forwarder on one event loop of its own, and can be asked from any
-// thread for its counters, for new settings and to stop. Signals, logging and configuration are the daemon's.
+// postern-dns as an object: it opens the sockets, runs the forwarder on one event loop of its own, and can be asked
+// from any thread for its counters, for new settings and to stop. Signals, logging and configuration are the daemon's.
 
 import Glibc
 import NIOCore

@@ -45,6 +45,8 @@ public struct ForwarderSettings: Sendable {
     public var socketMode: UInt32
     /// Stream sockets that were bound already (socket activation); the server takes them over and closes them.
     public var activatedSockets: [CInt]
+    /// Ports that questions to upstreams leave from, at random: the more the better. Source: RFC 5452 §9.2.
+    public var sourcePorts: ClosedRange<UInt16> = 1024...65_535
 
     public init(
         upstreams: [Upstream], cache: Cache.Settings = Cache.Settings(), tryTimeout: Duration = .milliseconds(1500),
@@ -81,7 +83,8 @@ public struct ForwarderCounters: Hashable, Sendable {
     public var upstreamStreamQueries: UInt64 = 0
     /// Tries that ended without an answer: no reply, SERVFAIL, REFUSED, an unusable reply, no connection.
     public var upstreamFailures: UInt64 = 0
-    /// Datagrams and messages from an upstream's address that were not the reply to our question: forged, late or broken.
+    /// Datagrams and messages from an upstream's address that were not the reply to our question: forged, late or
+    /// broken.
     public var ignoredReplies: UInt64 = 0
     /// Questions answered SERVFAIL since no upstream had an answer.
     public var givenUp: UInt64 = 0

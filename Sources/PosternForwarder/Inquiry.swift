@@ -1,7 +1,7 @@
-// One question's way through the upstreams (RFC 1035 §7.1, RFC 5452): each try on its own socket with a random id and port;
-// a reply counts only if it comes from the asked address, with the id, to the question (§9.1). What is not the reply is
-// counted and ignored, so that a forger cannot end a try. The sockets of tries that were late stay open until the end: a
-// slow reply is better than none.
+// One question's way through the upstreams (RFC 1035 §7.1, RFC 5452): each try on its own socket with a random id and
+// port; a reply counts only if it comes from the asked address, with the id, to the question (§9.1). What is not the
+// reply is counted and ignored, so that a forger cannot end a try. The sockets of tries that were late stay open until
+// the end: a slow reply is better than none.
 
 import NIOCore
 import PosternDNS
@@ -44,7 +44,8 @@ final class Inquiry {
     private func ask(_ upstream: UpstreamState, over transport: UpstreamTry.Transport) {
         forwarder.counters.upstreamQueries += 1
         if transport == .stream { forwarder.counters.upstreamStreamQueries += 1 }
-        let attempt = UpstreamTry(self, upstream, transport, on: forwarder.loop)
+        let attempt = UpstreamTry(
+            self, upstream, transport, sourcePorts: forwarder.settings.sourcePorts, on: forwarder.loop)
         tries.append(attempt)
         current = attempt
         timer?.cancel()

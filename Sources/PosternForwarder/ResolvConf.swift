@@ -8,7 +8,8 @@ public enum ResolvConf {
     public static let maxNameservers = 3
 
     /// The addresses of the `nameserver` lines in their order, doubles left out; those with a scope (`fe80::1%eth0`)
-    /// are skipped, since an `IPAddress` has none. Empty when there are none: the caller falls back on 127.0.0.1 (resolv.conf(5)).
+    /// are skipped, since an `IPAddress` has none. Empty when there are none: the caller falls back on 127.0.0.1
+    /// (resolv.conf(5)).
     public static func nameservers(in text: String) -> [IPAddress] {
         var found: [IPAddress] = []
         for line in text.split(whereSeparator: \.isNewline) {

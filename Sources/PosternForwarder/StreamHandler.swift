@@ -1,6 +1,6 @@
-// One client's stream (RFC 1035 §4.2.2, RFC 7766 §6.2.1.1): queries are taken as fast as they come, answers go out as they
-// are found, out of order. A client with too many questions open, or that does not read its answers, is not read from; one
-// that does not read for long is closed.
+// One client's stream (RFC 1035 §4.2.2, RFC 7766 §6.2.1.1): queries are taken as fast as they come, answers go out as
+// they are found, out of order. A client with too many questions open, or that does not read its answers, is not read
+// from; one that does not read for long is closed.
 
 import NIOCore
 import PosternDNS

@@ -1,5 +1,6 @@
-// The file of a UNIX listening socket (unix(7)): made with its mode before anybody can connect, put in place of a stale one
-// that a crash left behind, never in place of one that is served nor of anything else, and removed if it is still ours.
+// The file of a UNIX listening socket (unix(7)): made with its mode before anybody can connect, put in place of a stale
+// one that a crash left behind, never in place of one that is served nor of anything else, and removed if it is still
+// ours.
 
 import Glibc
 

@@ -16,6 +16,7 @@ final class UpstreamTry {
     let transport: Transport
     /// RFC 5452 §9.2: unpredictable, like the port.
     let id = UInt16.random(in: .min ... .max)
+    private let sourcePorts: ClosedRange<UInt16>
     private weak var inquiry: Inquiry?
     private let loop: any EventLoop
     private var channel: (any Channel)?
@@ -26,8 +27,12 @@ final class UpstreamTry {
     /// Largest datagram read from an upstream; more than it was told that we take.
     private static let maxDatagramOctets = 4096
 
-    init(_ inquiry: Inquiry, _ upstream: UpstreamState, _ transport: Transport, on loop: any EventLoop) {
+    init(
+        _ inquiry: Inquiry, _ upstream: UpstreamState, _ transport: Transport, sourcePorts: ClosedRange<UInt16>,
+        on loop: any EventLoop
+    ) {
         self.inquiry = inquiry
+        self.sourcePorts = sourcePorts
         self.upstream = upstream
         self.transport = transport
         self.loop = loop
@@ -56,8 +61,13 @@ final class UpstreamTry {
     // MARK: Datagrams
 
     private func bind(triesLeft: Int) {
-        let port = triesLeft > 0 ? UInt16.random(in: 1024 ... .max) : 0  // RFC 5452 §9.2
+        let port = triesLeft > 0 ? UInt16.random(in: sourcePorts) : 0  // RFC 5452 §9.2
+        let bound = NIOLoopBound(self, eventLoop: loop)
         let bootstrap = DatagramBootstrap(group: loop)
+            .channelInitializer { channel in
+                bound.value.channel = channel  // NIO 2.101 leaves it open when it cannot be bound
+                return channel.eventLoop.makeSucceededVoidFuture()
+            }
             .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Self.maxDatagramOctets))
         do {
             let any = try SocketAddress(ipAddress: upstream.upstream.address.isV6 ? "::" : "0.0.0.0", port: Int(port))
@@ -65,9 +75,15 @@ final class UpstreamTry {
             bootstrap.bind(to: any).assumeIsolated().whenComplete { [self] result in
                 switch result {
                 case .success(let channel): send(on: channel, to: remote)
-                case .failure where isClosed: break
-                case .failure where triesLeft > 0: bind(triesLeft: triesLeft - 1)  // taken, most likely
-                case .failure(let error): failed("no socket to ask it: \(error)")
+                case .failure(let error):
+                    channel?.close(promise: nil)
+                    channel = nil
+                    if isClosed { return }
+                    if triesLeft > 0 {
+                        bind(triesLeft: triesLeft - 1)  // taken, most likely
+                    } else {
+                        failed("no socket to ask it: \(error)")
+                    }
                 }
             }
         } catch {
@@ -80,7 +96,6 @@ final class UpstreamTry {
             channel.close(promise: nil)
             return
         }
-        self.channel = channel
         do { try channel.pipeline.syncOperations.addHandler(DatagramReplyHandler(self)) } catch {
             failed("\(error)")
             return

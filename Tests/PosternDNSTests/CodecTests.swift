@@ -162,7 +162,8 @@ struct CodecTests {
             .temporaryFailure("unusable reply: NXDOMAIN with records")),
         Row(
             "a referral", reply("0000 0001 0000", rr("0002", owner: "C00E", "02 \"ns\" C00E")),
-            .temporaryFailure("unusable reply: a referral to other servers; the upstream does not recurse")),  // RFC 2308 §2.2
+            .temporaryFailure("unusable reply: a referral to other servers; the upstream does not recurse")  // RFC 2308 §2.2
+        ),
         Row("SERVFAIL", reply("8182", "0000 0000 0000", ""), .temporaryFailure("SERVFAIL")),
         Row("REFUSED", reply("8185", "0000 0000 0000", ""), .temporaryFailure("REFUSED")),
         Row(

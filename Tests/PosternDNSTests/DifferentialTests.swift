@@ -1,4 +1,5 @@
-// Our codec against ldns: messages that ldns makes are read the same by both, and what we make ldns reads as it was meant.
+// Our codec against ldns: messages that ldns makes are read the same by both, and what we make ldns reads as it was
+// meant.
 
 import CLDNS
 import Glibc
@@ -8,7 +9,8 @@ import Testing
 
 @testable import PosternDNS
 
-/// A message as ldns holds it. A class, since the compiler (6.3.1) crashes on the failable initializer of a ~Copyable one.
+/// A message as ldns holds it. A class, since the compiler (6.3.1) crashes on the failable initializer of a ~Copyable
+/// one.
 private final class Packet {
     private let packet: UnsafeMutablePointer<ldns_pkt>
 
@@ -140,8 +142,8 @@ struct DifferentialTests {
             _ = DNSCodec.answer(to: question, from: message)
             guard let ours = try? ReplyMessage(message), let theirs = Packet(message) else { return }  // one refuses
             guard ours.header.questionCount == 1 else { return }
-            // ldns drops what follows the last field of an RDATA (and goes on behind it, not behind RDLENGTH); for us such
-            // data is of the wrong form. Records whose RDATA it cannot read at all it leaves out of its text here.
+            // ldns drops what follows the last field of an RDATA (and goes on behind it, not behind RDLENGTH); for us
+            // such data is of the wrong form. Records whose RDATA it cannot read at all it leaves out of its text here.
             guard ours.answers.allSatisfy({ Self.types.contains($0.type) && (try? $0.data()) != nil }) else { return }
             let answers = theirs.records(LDNS_SECTION_ANSWER)
             guard answers.count == ours.answers.count else { return }

@@ -11,8 +11,10 @@ import Testing
 
 @Suite("the forwarder's doors", .timeLimit(.minutes(2)))
 struct DoorTests {
-    static let zone =
-        "a.test. 300 TXT one\nbig.test. 300 TXT \(String(repeating: "\"\(String(repeating: "k", count: 250))\" ", count: 8))"
+    static let zone = """
+        a.test. 300 TXT one
+        big.test. 300 TXT \(String(repeating: "\"\(String(repeating: "k", count: 250))\" ", count: 8))
+        """
 
     func udpPort(_ rig: Rig) throws -> UInt16 {
         for endpoint in rig.server.endpoints { if case .udp(_, let port) = endpoint { return port } }

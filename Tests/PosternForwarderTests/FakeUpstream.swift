@@ -1,5 +1,5 @@
-// An upstream for the forwarder's tests, on a loopback port: blocking sockets and two threads, and a script that says for
-// each query what is sent back. It remembers every query.
+// An upstream for the forwarder's tests, on a loopback port: blocking sockets and two threads, and a script that says
+// for each query what is sent back. It remembers every query.
 
 import Glibc
 import PosternDNS

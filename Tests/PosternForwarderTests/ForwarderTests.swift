@@ -18,15 +18,17 @@ final class Rig {
     init(
         _ upstreams: [FakeUpstream], more: [Upstream] = [], tryTimeout: Duration = .seconds(60),
         staticZone: String = "",
-        listen: [Endpoint] = [], now: @escaping @Sendable () -> UnixTime = ForwarderServer.bootTime
+        listen: [Endpoint] = [], sourcePorts: ClosedRange<UInt16> = 1024...65_535,
+        now: @escaping @Sendable () -> UnixTime = ForwarderServer.bootTime
     ) throws {
         self.upstreams = upstreams
         folder = FileManager.default.temporaryDirectory.appending(path: "pf-\(UUID().uuidString.prefix(8))")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         path = folder.appending(path: "dns.sock").path
-        let settings = ForwarderSettings(
+        var settings = ForwarderSettings(
             upstreams: upstreams.map(\.upstream) + more, tryTimeout: tryTimeout,
             staticZone: try StaticZone(text: staticZone), listen: [.unix(path: path)] + listen)
+        settings.sourcePorts = sourcePorts
         server = ForwarderServer(settings, log: log, now: now)
         try server.start()
     }
@@ -114,6 +116,17 @@ struct ForwarderTests {
         #expect(Set(queries.map(\.message.header.id)).count > 4)
         #expect(Set(queries.map(\.sourcePort)).count > 4)
         #expect(queries.allSatisfy { $0.message.datagramOctets == 1232 && $0.message.header.flags == 0x0120 })
+    }
+
+    @Test("a taken port costs another try, and no descriptor stays open")
+    func takenPort() throws {
+        let upstream = try FakeUpstream { .send([$0.reply(.nameError)]) }
+        let holder = try FakeUpstream { _ in .nothing }  // holds a port
+        let rig = try Rig([upstream], sourcePorts: holder.port...holder.port)
+        for number in 0..<8 { #expect(try rig.ask("x\(number).test A") == .noSuchName) }
+        #expect(upstream.queries.allSatisfy { $0.sourcePort != holder.port })
+        until { unboundDatagramSockets() == 0 }  // those of tests that run beside this one pass too
+        holder.stop()
     }
 
     @Test("equal questions in flight are asked once, and all are answered")
@@ -373,6 +386,23 @@ struct ForwarderTests {
         #expect(try rig.ask("a.test TXT") == .temporaryFailure("SERVFAIL"))
         #expect(rig.log.warnings.count == 1)  // REFUSED by the second
         second.stop()
+    }
+}
+
+/// How many UDP sockets of this process have no port.
+private func unboundDatagramSockets() -> Int {
+    (0..<CInt(1024)).count { descriptor in
+        var type: CInt = 0
+        var size = socklen_t(MemoryLayout<CInt>.size)
+        guard getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size) == 0, type == SOCK_DGRAM.rawValue else {
+            return false
+        }
+        var address = sockaddr_in()
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let status = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
+        }
+        return status == 0 && address.sin_family == AF_INET && address.sin_port == 0
     }
 }
 

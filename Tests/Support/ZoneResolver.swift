@@ -1,5 +1,5 @@
-// A judge's DNS, made from the text of a zone: no mock, but the same static zone that postern-dns serves. Names that the
-// text has not do not exist; names in `failing` answer with a temporary failure. It remembers what it was asked.
+// A judge's DNS, made from the text of a zone: no mock, but the same static zone that postern-dns serves. Names that
+// the text has not do not exist; names in `failing` answer with a temporary failure. It remembers what it was asked.
 
 public import PosternDNS
 public import PosternMail
