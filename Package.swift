@@ -62,7 +62,7 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["PosternMail", "PosternDNS"], path: "Tests/Support", swiftSettings: settings),
         .target(name: "PostfixHarness", dependencies: [], path: "Tests/PostfixHarness", swiftSettings: settings),
         tests("PosternMailTests", ["PosternMail", "TestSupport"]),
-        tests("PosternDNSTests", ["PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PosternDNSTests", ["PosternDNS", "PosternMail", "CLDNS", "TestSupport"]),
         tests("PosternAuthTests", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternSocketTests", ["PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternMilterTests", ["PosternMilter", "PosternMail", "TestSupport"]),
