@@ -1,0 +1,40 @@
+// The files that an admin copies hang together: README names what exists, and units and folders fit the defaults.
+
+import Foundation
+import PostfixHarness
+import Testing
+
+@Suite("shipped files") struct ShippedFilesTests {
+    private func text(_ path: String) throws -> String {
+        try String(contentsOf: SourceTree.root.appending(path: path), encoding: .utf8)
+    }
+
+    @Test("README names what exists")
+    func readme() throws {
+        let named = try text("README.md").matches(
+            of: /\b(contrib|systemd|Sources|Tests)\/[A-Za-z0-9_.\/-]*[A-Za-z0-9_]/)
+        #expect(named.count > 10)
+        for match in named {
+            let path = SourceTree.root.appending(path: String(match.output.0)).path
+            // `postern-*.service` is cut at its star.
+            let folder = URL(filePath: path).deletingLastPathComponent().path
+            let exists = try FileManager.default.contentsOfDirectory(atPath: folder).contains {
+                $0.hasPrefix(URL(filePath: path).lastPathComponent)
+            }
+            #expect(exists, "\(match.output.0)")
+        }
+    }
+
+    @Test("every socket's folder is made by tmpfiles.d and may be written by its unit")
+    func folders() throws {
+        let sample = try text("contrib/postern.toml")
+        let made = try text("systemd/tmpfiles.d/postern.conf")
+        for (key, unit) in [("dkim", "postern-dkim"), ("dns", "postern-dns")] {
+            let pattern = try Regex("(?m)^#? *\(key) = .*?unix:(/[^\"]+)/[^/\"]+\"").anchorsMatchLineEndings()
+            let match = try #require(try pattern.firstMatch(in: sample), "listen.\(key) in contrib/postern.toml")
+            let folder = try #require(match.output[1].substring)
+            #expect(made.contains("d \(folder) "), "\(folder)")
+            #expect(try text("systemd/\(unit).service").contains("ReadWritePaths=\(folder)\n"))
+        }
+    }
+}
