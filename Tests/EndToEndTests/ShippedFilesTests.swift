@@ -11,17 +11,18 @@ import Testing
 
     @Test("README names what exists")
     func readme() throws {
-        let named = try text("README.md").matches(
-            of: /\b(contrib|systemd|Sources|Tests)\/[A-Za-z0-9_.\/-]*[A-Za-z0-9_]/)
+        // Not below another folder, as /etc/systemd/system is.
+        let path = /(?:^|[^\w\/])((?:contrib|systemd|Sources|Tests)\/[\w.\/-]*\w)/.anchorsMatchLineEndings()
+        let named = try text("README.md").matches(of: path).map { String($0.output.1) }
         #expect(named.count > 10)
-        for match in named {
-            let path = SourceTree.root.appending(path: String(match.output.0)).path
+        for name in named {
+            let path = SourceTree.root.appending(path: name).path
             // `postern-*.service` is cut at its star.
             let folder = URL(filePath: path).deletingLastPathComponent().path
             let exists = try FileManager.default.contentsOfDirectory(atPath: folder).contains {
                 $0.hasPrefix(URL(filePath: path).lastPathComponent)
             }
-            #expect(exists, "\(match.output.0)")
+            #expect(exists, "\(name)")
         }
     }
 
