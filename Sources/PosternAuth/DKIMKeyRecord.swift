@@ -58,21 +58,28 @@ struct DKIMKeyRecord: Hashable {
     /// The key, when this record allows `signature` to be verified by it.
     /// - Throws: the first of the rules of RFC 6376 §6.1.2 that forbids it.
     func material(for signature: DKIMSignature) throws(UnusableSignature) -> KeyMaterial {
+        let material = try material(for: signature.algorithm)
+        if isStrict, signature.auidDomain != signature.domain {  // RFC 6376 §3.6.1, t=s
+            throw .permanent(.auidMustBeDomain)
+        }
+        return material
+    }
+
+    /// The key, when this record allows signatures of this algorithm to be verified by it.
+    /// - Throws: the first of the rules of RFC 6376 §6.1.2 that forbids it.
+    func material(for algorithm: DKIMAlgorithm) throws(UnusableSignature) -> KeyMaterial {
         guard allowsSHA256 else { throw .permanent(.keyForOtherHash) }  // RFC 6376 §6.1.2 step 6
         guard !key.isEmpty else { throw .permanent(.keyRevoked) }  // step 7
         guard allowsEmail else { throw .permanent(.keyForOtherService) }  // RFC 6376 §3.6.1, s=
         let material: KeyMaterial?
         do throws(KeyMaterialError) {
-            switch (keyType, signature.algorithm) {
+            switch (keyType, algorithm) {
             case (.rsa, .rsaSHA256): material = try KeyMaterial(rsaDER: key)
             case (.ed25519, .ed25519SHA256): material = try KeyMaterial(ed25519: key)
             default: material = nil
             }
         } catch { throw .permanent(.keySyntax(error.description)) }
         guard let material else { throw .permanent(.keyForOtherAlgorithm) }  // step 8
-        if isStrict, signature.auidDomain != signature.domain {  // RFC 6376 §3.6.1, t=s
-            throw .permanent(.auidMustBeDomain)
-        }
         return material
     }
 }

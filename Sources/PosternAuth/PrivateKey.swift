@@ -219,13 +219,14 @@ public final class PrivateKey: @unchecked Sendable {
         return der
     }
 
-    private func publicKey() throws(CryptoError) -> PublicKey {
+    private func publicKey() throws(CryptoError) -> PublicKey { try PublicKey(try publicMaterial()) }
+
+    /// The public half as numbers.
+    func publicMaterial() throws(CryptoError) -> KeyMaterial {
         let octets = try publicOctets()
-        let material: KeyMaterial
         do throws(KeyMaterialError) {
-            material = try algorithm == .ed25519SHA256 ? KeyMaterial(ed25519: octets) : KeyMaterial(rsaDER: octets)
+            return try algorithm == .ed25519SHA256 ? KeyMaterial(ed25519: octets) : KeyMaterial(rsaDER: octets)
         } catch { throw .openSSL(error.description) }
-        return try PublicKey(material)
     }
 
     /// The text of the key record to publish. Source: RFC 6376 §3.6.1.

@@ -13,6 +13,8 @@ public struct DKIMSettings: Sendable {
     public let verification: DKIMVerificationSettings
     /// In the order in which they are written; none for daemons other than postern-dkim.
     public let keys: [DKIMSigningKey]
+    /// The same as they are written, for every reader of the configuration, also where the file is bad.
+    public let entries: [DKIMKeyEntry]
 }
 
 /// The header's and the body's canonicalization as `c=` names them together. Source: RFC 6376 §3.5.
@@ -103,6 +105,7 @@ extension DKIMSettings {
             if let key = Self.key(table, user: user, &reader) { keys.append(key) }
         }
         self.keys = keys
+        entries = tables.compactMap(DKIMKeyEntry.init)
     }
 
     /// One record can hold one key only. Source: RFC 6376 §3.6.2.2.
@@ -147,7 +150,7 @@ extension DKIMSettings {
     /// Longest reason of OpenSSL's that is repeated, in characters.
     private static let maxReasonCharacters = 300
 
-    private static func readKey(_ path: String, for user: UserIdentity) throws(Unfit) -> PrivateKey {
+    static func readKey(_ path: String, for user: UserIdentity) throws(Unfit) -> PrivateKey {
         let pem = try SecretFile.octets(path, for: user, cap: PrivateKey.maxPEMOctets)
         guard !pem.isEmpty else {
             throw Unfit("expected an RSA or Ed25519 private key in PEM, found an empty file: \(printable(path))")
