@@ -67,10 +67,10 @@ enum Cases {
         return cases
     }
 
-    static func sign(_ body: [UInt8], _ key: DKIMSigningKey, _ settings: DKIMSigningSettings = .init()) throws
-        -> [HeaderField]
-    {
-        let signing = DKIMSigning(header: Corpus.header, keys: [key], settings: settings, now: now)
+    static func sign(
+        _ body: [UInt8], _ key: DKIMSigningKey, header: [HeaderField] = Corpus.header
+    ) throws -> [HeaderField] {
+        let signing = DKIMSigning(header: header, keys: [key], settings: .init(), now: now)
         feed(body) { signing.update($0) }
         return try signing.finish()
     }

@@ -15,6 +15,7 @@ enum Commands {
             try CorpusFiles.write(to: folder)
         case "milter": try milter(Options(words.dropFirst()))
         case "idle": try idle(Options(words.dropFirst()))
+        case "cpu": try cpu(Array(words.dropFirst()))
         case "--help", "-h", nil: print(PosternBench.help, terminator: "")
         case let word?: throw BenchError.usage("unknown command \(word)")
         }
@@ -65,6 +66,32 @@ enum Commands {
             print("\(clients.count) connections: pid \(pid) \(ProcessAccount.residentKiB(pid) ?? 0) KiB")
         }
         for client in clients { try client.quit() }
+    }
+
+    /// Runs a command, and tells the CPU that other processes used meanwhile, for each of `--messages`.
+    private static func cpu(_ words: [String]) throws {
+        let parts = words.split(separator: "--", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let options = try parts.first.map({ try Options($0) }), let command = parts.dropFirst().first,
+            let program = command.first
+        else { throw BenchError.usage("cpu wants OPTIONS -- COMMAND") }
+        let processes = try options.numbers("--pid")
+        let messages = Double(try options.number("--messages") ?? 1)
+        func used() -> [Double] {
+            processes.map { ProcessAccount.tree($0).compactMap(ProcessAccount.cpuSeconds).reduce(0, +) }
+        }
+        let before = used()
+        let start = Date()
+        let child = Process()
+        child.executableURL = URL(filePath: program)
+        child.arguments = Array(command.dropFirst())
+        try child.run()
+        child.waitUntilExit()
+        guard child.terminationStatus == 0 else {
+            throw BenchError.system("\(program) ended with \(child.terminationStatus)")
+        }
+        let seconds = Date().timeIntervalSince(start)
+        let each = zip(before, used()).map { ($1 - $0) * 1_000_000 / messages }
+        print("\(format(messages / seconds, 0))/s, CPU \(format(each.reduce(0, +), 0)) us/message")
     }
 
     static func format(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }

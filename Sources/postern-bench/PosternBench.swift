@@ -16,6 +16,8 @@ struct PosternBench {
                                                 loads a milter; CPU a message of those processes
         postern-bench idle --socket PATH --connections N --pid PID
                                                 opens connections and tells the process's memory
+        postern-bench cpu --messages N [--pid PID]... -- COMMAND
+                                                runs COMMAND; CPU a message of those processes meanwhile
 
         """
 
