@@ -17,7 +17,8 @@ struct ProblemRow: Sendable, CustomTestStringConvertible {
 }
 
 /// The listed tables, as the report on an unknown one names them.
-private let known = "there are [host] [listen] [log] [dns] [dkim]"
+private let known =
+    "there are [host] [listen] [state] [log] [dns] [dkim] [spf] [dmarc] [[rule]] [dnsbl] [greylist] [[limit]] [store]"
 
 @Suite("configuration problems")
 struct ConfigurationProblemTests {
@@ -345,7 +346,7 @@ struct ConfigurationProblemTests {
 
     @Test("a start survives what is wrong in other daemons' tables; check and reload do not")
     func severity() {
-        let text = "[spf]\n[dkim]\nverify = 1\n"
+        let text = "[kitchen]\n[dkim]\nverify = 1\n"
         let dns = read(text, for: .dns)
         #expect(dns.problems.map(\.severity) == [.warning, .warning])
         #expect(dns.configuration?.dkim.verify == true)

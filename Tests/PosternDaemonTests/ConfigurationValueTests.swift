@@ -36,6 +36,25 @@ struct ConfigurationValueTests {
         #expect(configuration.dkim.signing == DKIMSigningSettings())
         #expect(configuration.dkim.verification == DKIMVerificationSettings(minRSABits: 1024, maxSignatures: 8))
         #expect(configuration.dkim.keys.isEmpty)
+        // Nothing is refused, nobody is asked, nobody waits.
+        let spf = configuration.spf
+        #expect([spf.onFail, spf.onSoftfail, spf.onPermerror, spf.onTemperror].allSatisfy { $0 == .accept })
+        #expect(spf.identities == [.mailFrom, .helo] && !spf.shadow)
+        #expect(configuration.dmarc.onReject == .quarantine && configuration.dmarc.onQuarantine == .quarantine)
+        #expect(configuration.dmarc.onTemperror == .accept && configuration.dmarc.mailingList == .quarantine)
+        #expect(configuration.dmarc.onInvalidAuthor == .reject && configuration.dmarc.discovery == .treewalk)
+        #expect(configuration.dmarc.require == [] && configuration.dmarc.exceptions.isEmpty)
+        #expect(configuration.dmarc.facts == .seconds(90 * 86_400))
+        #expect(configuration.dnsbl.lists.isEmpty)
+        #expect(configuration.dnsbl.rejectScore == 4 && configuration.dnsbl.deferScore == nil)
+        #expect(configuration.dnsbl.budget == .seconds(3))
+        #expect(configuration.greylist.clients == .none)
+        #expect(configuration.greylist.delay == .seconds(300) && configuration.greylist.suspiciousScore == 1)
+        #expect(configuration.greylist.ipv4Prefix == 24 && configuration.greylist.ipv6Prefix == 64)
+        #expect(configuration.rules.isEmpty && configuration.limits.isEmpty)
+        #expect(configuration.state.directory == "/var/lib/postern")
+        #expect(configuration.dns.ttl == .zero ... .seconds(86_400) && configuration.dns.zones.isEmpty)
+        #expect(configuration.store.url == nil && configuration.store.timeout == .milliseconds(100))
         #expect(configuration.differences == "")
     }
 
@@ -70,6 +89,9 @@ struct ConfigurationValueTests {
             control = "/srv/control"
             mode = "666"
 
+            [state]
+            directory = "/srv/state"
+
             [log]
             to = "stderr"
             facility = "local3"
@@ -80,6 +102,17 @@ struct ConfigurationValueTests {
             upstream = ["192.0.2.53", "127.0.0.1:5353", "2001:db8::53", "[2001:db8::54]:5353"]
             cache = 2097152
             negative_ttl_max = "90m"
+            timeout = "700ms"
+            ttl_min = "5s"
+            ttl_max = "2h"
+            stale = "0s"
+            stale_keys = "1h"
+            mixed_case = true
+
+            [[dns.zone]]
+            name = "dnsbl.example"
+            upstream = ["127.0.0.1:5354"]
+            questions_per_second = 5
 
             [dkim]
             verify = false
@@ -89,6 +122,54 @@ struct ConfigurationValueTests {
             expire = "14d"
             min_rsa_bits = 2048
             max_signatures = 3
+
+            [spf]
+            on_fail = "reject"
+            on_softfail = "quarantine"
+            on_permerror = "defer"
+            on_temperror = "defer"
+            identities = ["helo"]
+            shadow = true
+
+            [dmarc]
+            on_reject = "reject"
+            on_quarantine = "hold"
+            on_temperror = "defer"
+            on_invalid_author = "accept"
+            mailing_list = "accept"
+            require = ["example.com", "*.example.org"]
+            discovery = "psl"
+            facts = "0s"
+            shadow = true
+
+            [[dmarc.exception]]
+            client = ["203.0.113.0/24"]
+            reason = "mailing_list"
+
+            [dnsbl]
+            reject_score = 5
+            defer_score = 3
+            budget = "2s"
+            reason = true
+            shadow = true
+
+            [greylist]
+            clients = "suspicious"
+            suspicious_score = 2
+            delay = "1m"
+            retry_within = "4h"
+            remember = "10d"
+            ipv4_prefix = 32
+            ipv6_prefix = 48
+            skip_clients = ["192.0.2.0/24", "*.example.com", "mail.example.org"]
+            skip_senders = ["@example.com"]
+            skip_recipients = ["/^postmaster@/"]
+            shadow = true
+
+            [store]
+            url = "rediss://store.example.net/3"
+            timeout = "50ms"
+            password_file = "redis.password"
 
             """
         let configuration = try #require(read(text).flawless)
@@ -116,15 +197,58 @@ struct ConfigurationValueTests {
                     headerCanonicalization: .simple, bodyCanonicalization: .relaxed, fields: ["Subject", "List-Id"],
                     expire: .seconds(14 * 86_400)))
         #expect(configuration.dkim.verification == DKIMVerificationSettings(minRSABits: 2048, maxSignatures: 3))
+        Self.expectJudges(configuration)
         // What is told can be read again, and then means the same.
         let told = configuration.differences
         #expect(told.contains("negative_ttl_max = \"90m\""))
         #expect(read(told).flawless?.differences == told)
-        for table in Configuration.schema {
+        for table in Configuration.schema where !table.isArray {
             for key in table.keys where !["policy", "rate", "static"].contains(key.name) {
                 #expect(told.contains("\n\(key.name) = "), "\(table.path).\(key.name)")
             }
         }
+    }
+
+    /// The tables of judges, as `everything` writes them.
+    private static func expectJudges(_ configuration: Configuration) {
+        #expect(configuration.state.directory == "/srv/state")
+        #expect(configuration.dns.timeout == .milliseconds(700))
+        #expect(configuration.dns.ttl == .seconds(5) ... .seconds(7200))
+        #expect(configuration.dns.stale == .zero)
+        #expect(configuration.dns.staleKeys == .seconds(3600))
+        #expect(configuration.dns.mixedCase)
+        #expect(configuration.dns.zones.map(\.name) == [Example.name("dnsbl", "example")])
+        #expect(configuration.dns.zones.map(\.upstreams) == [[.udp(host: "127.0.0.1", port: 5354)]])
+        #expect(configuration.dns.zones.map(\.questionsPerSecond) == [5])
+        #expect(configuration.dns.zones.map(\.stale) == [nil])
+        #expect(
+            configuration.spf
+                == SPFSettings(
+                    onFail: .reject, onSoftfail: .quarantine, onPermerror: .defer, onTemperror: .defer,
+                    identities: [.helo], shadow: true))
+        let dmarc = configuration.dmarc
+        #expect([dmarc.onReject, dmarc.onQuarantine, dmarc.onTemperror] == [.reject, .hold, .defer])
+        #expect([dmarc.onInvalidAuthor, dmarc.mailingList] == [.accept, .accept])
+        #expect(dmarc.require == [.domain(Example.domain), .below(Example.name("example", "org"))])
+        #expect(dmarc.discovery == .psl && dmarc.facts == .zero && dmarc.shadow)
+        #expect(dmarc.exceptions.map(\.client) == [[Example.network]])
+        #expect(dmarc.exceptions.map(\.reason) == [.mailingList])
+        let dnsbl = configuration.dnsbl
+        #expect(dnsbl.rejectScore == 5 && dnsbl.deferScore == 3 && dnsbl.budget == .seconds(2))
+        #expect(dnsbl.tellsReason && dnsbl.shadow)
+        let greylist = configuration.greylist
+        #expect(greylist.clients == .suspicious && greylist.suspiciousScore == 2 && greylist.delay == .seconds(60))
+        #expect(greylist.retryWithin == .seconds(4 * 3600) && greylist.remember == .seconds(10 * 86_400))
+        #expect(greylist.ipv4Prefix == 32 && greylist.ipv6Prefix == 48 && greylist.shadow)
+        #expect(
+            greylist.skipClients.map(\.description) == ["192.0.2.0/24", "*.example.com", "mail.example.org"])
+        #expect(greylist.skipSenders == [.addresses(at: Example.domain)])
+        #expect(greylist.skipRecipients == [.expression("^postmaster@")])
+        let server = StoreURL.Server(host: "store.example.net", port: 6379)
+        #expect(
+            configuration.store.url == StoreURL(scheme: .rediss, servers: [server], master: nil, database: 3))
+        #expect(configuration.store.timeout == .milliseconds(50))
+        #expect(configuration.store.passwordPath == "/nonexistent/redis.password")
     }
 
     @Test("authserv_id and name are both stripped by default")

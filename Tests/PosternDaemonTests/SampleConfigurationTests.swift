@@ -35,12 +35,23 @@ struct SampleConfigurationTests {
         let result = read(text, for: .dns)  // opens no key files; the zone file is not there
         #expect(result.problems.map(\.keyPath) == ["dns.static"])
         let withoutZone = text.replacing("static = ", with: "# static = ")
+        let differences = read(withoutZone, for: .dns).configuration?.differences ?? ""
         #expect(
-            read(withoutZone, for: .dns).configuration?.differences == """
+            differences.hasPrefix(
+                """
                 [host]
                 name = "mx1.example.com"
                 authserv_id = "example.com"
                 strip_authserv_ids = ["*.example.com"]
+
+                [[dns.zone]]
+                name = "zen.spamhaus.org"
+                upstream = ["127.0.0.1:5353"]
+                timeout = "1s"
+                ttl_min = "10s"
+                ttl_max = "1h"
+                stale = "0s"
+                questions_per_second = 200
 
                 [[dkim.key]]
                 domain = "example.com"
@@ -48,7 +59,26 @@ struct SampleConfigurationTests {
                 file = "/nonexistent/keys/example.com/2026q4.pem"
                 from = ["*@example.com"]
 
-                """)
+                [[dmarc.exception]]
+                client = ["203.0.113.0/24"]
+                dkim_domain = ["example.net"]
+                author = ["example.com"]
+
+                [[rule]]
+                name = "partner"
+                action = "reject 5.7.1 You are not me"
+                client = ["203.0.113.0/24"]
+                client_name = ["*.example.com"]
+                reverse_client_name = ["unknown"]
+                helo = ["mx1.example.com", "/^\\\\[/"]
+
+                """.dropLast()))
+        // Whatever an example says is told: no example is the default.
+        for table in Configuration.schema.flatMap(\.withAllBelow) where table.isArray {
+            for key in table.keys where key.isInSample && key.isRequired {
+                #expect(differences.contains("\n\(key.name) = \(key.sample)\n") || key.name == "file")
+            }
+        }
     }
 
     @Test("every key has a sentence, and no name is declared twice in a table")
@@ -58,7 +88,7 @@ struct SampleConfigurationTests {
             for key in table.keys {
                 #expect(key.doc.hasSuffix("."), "\(table.path).\(key.name)")
                 #expect(!key.sample.isEmpty, "\(table.path).\(key.name)")
-                #expect(key.name.utf8.allSatisfy { $0 == 0x5F || ($0 >= 0x61 && $0 <= 0x7A) })
+                #expect(key.name.utf8.allSatisfy { $0 == 0x5F || $0.isASCIIDigit || ($0 >= 0x61 && $0 <= 0x7A) })
             }
         }
         #expect(SampleConfiguration.text.split(separator: "\n").allSatisfy { $0.count <= 120 })

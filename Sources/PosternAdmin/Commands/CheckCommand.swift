@@ -11,8 +11,9 @@ struct CheckCommand: Subcommand {
             Looks at the tables of all daemons and at the files that they name. Prints one line for each problem:
               FILE:LINE:COLUMN: key.path: expected …, found …
             or "FILE: ok". Whether key files can be read, and by nobody else, is judged for the user \
-            \(KeyOwner.daemonUser), or for who runs this where there is no such user. Nothing is changed; daemons \
-            that run keep what they have.
+            \(KeyOwner.daemonUser), or for who runs this where there is no such user; lists and zone files are judged \
+            for the users of the daemons that read them. What is right and yet hardly meant is a warning on standard \
+            error. Nothing is changed; daemons that run keep what they have.
 
             With --json, one object on one line; line, column and key are null where the file as a whole is meant:
               {"file":"postern.toml","problems":[{"file":"postern.toml","line":3,
@@ -44,9 +45,9 @@ struct CheckCommand: Subcommand {
         let result = Configuration.load(path: path, for: .check)
         let problems = result.problems
         let status: ExitStatus = problems.isEmpty ? .done : .badConfiguration
-        var notes: [String] = []
+        var notes = result.advice.map { "warning: \($0)" }
         if result.configuration?.dkim.keys.isEmpty == false, surroundings.keyOwner() == .nobody {
-            notes = [
+            notes += [
                 "warning: this machine has no user \(KeyOwner.daemonUser); key files were judged for who runs this"
             ]
         }

@@ -54,10 +54,12 @@ enum HostTable {
         keys: [name, authservID, stripAuthservIDs, networks, relays, passthrough, shadow])
 }
 
-/// Names for the sample file. Source: RFC 2606 §3.
+/// Names and addresses for the sample file. Source: RFC 2606 §3.
 enum Example {
     static let domain = name("example", "com")
     static let host = name("mx1", "example", "com")
+    /// Source: RFC 5737.
+    static let network = Network(containing: .v4(0xCB00_7100), prefixLength: 24)
 
     static func name(_ labels: String...) -> DomainName {
         // These few labels always make a name.

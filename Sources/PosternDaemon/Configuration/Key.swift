@@ -7,12 +7,19 @@ protocol KeyDeclaration: Sendable {
     /// One sentence or two for the admin, wrapped in the sample file.
     var doc: String { get }
     var isRequired: Bool { get }
+    /// Whether the sample file shows it; a `not_` form is told of above its table.
+    var isInSample: Bool { get }
     /// The value that the sample file shows: the default, or an example where there is none.
     var sample: String { get }
     /// Reads a value, or reports why it cannot.
     func value(of node: TomlNode, _ reader: inout ValueReader) -> (any Sendable)?
     /// The value as TOML writes it if it is not the default.
     func difference(_ value: any Sendable) -> String?
+}
+
+extension KeyDeclaration {
+    var isRequired: Bool { false }
+    var isInSample: Bool { true }
 }
 
 /// A key that may be absent.
@@ -35,8 +42,6 @@ struct Key<Value: Sendable>: KeyDeclaration {
         self.type = .optional(type)
         sample = type.write(example)
     }
-
-    var isRequired: Bool { false }
 
     func value(of node: TomlNode, _ reader: inout ValueReader) -> (any Sendable)? { type.read(node, &reader) }
 

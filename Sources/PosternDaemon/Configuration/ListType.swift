@@ -4,11 +4,60 @@
 
 internal import PosternMail
 
+extension TomlNode {
+    fileprivate var namesFile: Bool { if case .string(let text) = value { text.hasPrefix("file:") } else { false } }
+}
+
+extension TextType {
+    /// The text that a value of a list gives; nil if it is of another type.
+    fileprivate func text(of node: TomlNode) -> String? {
+        switch node.value {
+        case .string(let text): text
+        case .integer(let number) where takesIntegers: "\(number)"
+        default: nil
+        }
+    }
+}
+
 extension ValueType {
+    /// A list in which no value stands twice.
+    static func set<Element: Hashable>(of type: TextType<Element>, atLeast least: Int = 0) -> ValueType
+    where Value == [Element] {
+        let list = ValueType.list(of: type, atLeast: least)
+        return ValueType(
+            read: { node, reader in
+                guard let values = list.read(node, &reader) else { return nil }
+                var seen: Set<Element> = []
+                for value in values where !seen.insert(value).inserted {
+                    reader.report(
+                        "expected each value once, found \(quoted(type.write(value))) twice", at: node.position)
+                    return nil
+                }
+                return values
+            },
+            write: list.write)
+    }
+
+    /// A list, or one value alone for a list of one.
+    static func oneOrMore<Element>(of type: TextType<Element>, atMost most: Int) -> ValueType
+    where Value == [Element] {
+        let list = ValueType.list(of: type, atLeast: 1, atMost: most)
+        let one = ValueType<Element>.text(type)
+        return ValueType(
+            read: { node, reader in
+                if case .array = node.value { return list.read(node, &reader) }
+                return one.read(node, &reader).map { [$0] }
+            },
+            write: { values in
+                guard let value = values.first, values.count == 1 else { return list.write(values) }
+                return one.write(value)
+            })
+    }
+
     /// Longest list file, in octets: a few hundred thousand addresses.
     private static var maxListOctets: Int { 16 << 20 }
 
-    /// - Parameter least: fewest values.
+    /// - Parameter least: fewest values. A list with a file may be shorter: files are often filled later.
     /// - Parameter most: most values, those of files counted.
     static func list<Element>(
         of type: TextType<Element>, atLeast least: Int = 0, atMost most: Int = 10_000
@@ -16,10 +65,15 @@ extension ValueType {
         ValueType(
             read: { node, reader in
                 var collected: [Element]? = []
+                var hasFile = false
                 switch node.value {
                 case .array(let elements):
-                    for element in elements { add(element, of: type, to: &collected, atMost: most, &reader) }
-                case .string(let text) where text.hasPrefix("file:"):
+                    for element in elements {
+                        if element.namesFile { hasFile = true }
+                        add(element, of: type, to: &collected, atMost: most, &reader)
+                    }
+                case .string where node.namesFile:
+                    hasFile = true
                     add(node, of: type, to: &collected, atMost: most, &reader)
                 default:
                     reader.report(
@@ -28,8 +82,7 @@ extension ValueType {
                     return nil
                 }
                 guard let collected else { return nil }
-                // Another daemon's list may be in a file that is not opened here, and seem short.
-                let least = reader.opensFiles ? least : 0
+                let least = hasFile ? 0 : least
                 guard (least...most).contains(collected.count) else {
                     let bound = collected.count < least ? "at least \(least)" : "at most \(most)"
                     reader.report("expected \(bound) values, found \(collected.count)", at: node.position)
@@ -46,7 +99,7 @@ extension ValueType {
         _ node: TomlNode, of type: TextType<Element>, to list: inout [Element]?, atMost most: Int,
         _ reader: inout ValueReader
     ) {
-        guard case .string(let text) = node.value else {
+        guard let text = type.text(of: node) else {
             reader.report("expected \(type.expectation), found \(node.found)", at: node.position)
             list = nil
             return
@@ -63,11 +116,7 @@ extension ValueType {
         }
         guard reader.opensFiles else { return }
         let path = reader.path(String(text.dropFirst("file:".count)))
-        let octets: [UInt8]
-        do throws(FileError) {
-            octets = try FileReading.octets(path, cap: maxListOctets)
-        } catch {
-            reader.report("expected a readable file \(printable(path)), found \(error.found)", at: node.position)
+        guard let octets = reader.octets(ofFile: path, cap: maxListOctets, at: node.position) else {
             list = nil
             return
         }

@@ -159,6 +159,17 @@ extension ValueType<String> {
     /// Longest path of a folder for sockets, in octets: a socket's own name must fit behind it. Source: unix(7).
     private static var maxSocketFolderOctets: Int { Endpoint.maxPathOctets - 32 }
 
+    /// A path that begins at the root.
+    static let absolutePath = text(
+        TextType("an absolute path") { text throws(Unfit) in
+            guard text.hasPrefix("/"), !text.utf8.contains(0) else {
+                throw Unfit(expected: "an absolute path", found: text)
+            }
+            return text
+        } write: {
+            $0
+        })
+
     /// An absolute path of a folder that sockets are made in.
     static let socketFolder = text(
         TextType("an absolute path") { text throws(Unfit) in

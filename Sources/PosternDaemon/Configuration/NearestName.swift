@@ -7,9 +7,14 @@ private let maxComparedOctets = 64
 func nearest(to name: String, in names: [String]) -> String? {
     guard name.utf8.count <= maxComparedOctets else { return nil }
     let octets = Array(name.utf8.map { $0 == 0x2D ? 0x5F : $0 | 0x20 })  // upper case and hyphens are slips as well
-    let distances = names.map { ($0, editDistance(octets, Array($0.utf8.map { $0 | 0x20 }))) }
-    guard let (near, distance) = distances.min(by: { $0.1 < $1.1 }) else { return nil }
-    return distance <= max(1, near.utf8.count / 3) ? near : nil
+    var best: (name: String, distance: Int)?
+    for name in names {
+        let limit = max(1, name.utf8.count / 3)
+        guard abs(name.utf8.count - octets.count) <= limit else { continue }  // the distance is no less than that
+        let distance = editDistance(octets, Array(name.utf8.map { $0 | 0x20 }))
+        if distance <= limit, distance < best?.distance ?? .max { best = (name, distance) }
+    }
+    return best?.name
 }
 
 /// How many letters must be inserted, dropped, replaced or swapped with their neighbour to make one the other

@@ -13,7 +13,7 @@ public enum SampleConfiguration {
             lines.append("")
             lines += comment(table.doc)
             lines.append(table.isArray ? "#\(table.header)" : table.header)
-            for key in table.keys {
+            for key in table.keys where key.isInSample {
                 lines += comment(key.isRequired ? "\(key.doc) Required." : key.doc)
                 lines.append("#\(key.name) = \(key.sample)")
             }
@@ -47,7 +47,7 @@ extension Configuration {
             let shown = own.isEmpty ? [] : [values.declaration.header] + own + [""]
             return shown + values.declaration.tables.flatMap { values[$0].flatMap(lines) }
         }
-        let shown = Self.schema.compactMap { tables[$0.path] }.flatMap(lines)
+        let shown = Self.schema.flatMap { tables[$0.path] ?? [] }.flatMap(lines)
         return shown.dropLast().map { "\($0)\n" }.joined()
     }
 }

@@ -4,23 +4,27 @@
 struct SchemaDecoder {
     let schema: [TableDeclaration]
     var reader: ValueReader
-    /// Whether files that a table names are opened; asked with the name of the table at the root.
-    let opensFiles: (String) -> Bool
+    /// What is done with the files that a table names; asked with the name of the table at the root.
+    let files: (String) -> FileAccess
 
-    /// The tables at the root by their paths; an absent table holds defaults only.
-    mutating func decode(_ root: TomlTable) -> [String: TableValues] {
-        var decoded: [String: TableValues] = [:]
-        for table in schema where !table.isArray { decoded[table.path] = TableValues(table, path: table.path) }
+    /// The tables at the root by their paths, each `[table]` once; an absent one holds defaults only.
+    mutating func decode(_ root: TomlTable) -> [String: [TableValues]] {
+        var decoded: [String: [TableValues]] = [:]
+        for table in schema { decoded[table.path] = table.isArray ? [] : [TableValues(table, path: table.path)] }
         for entry in root.entries {
             guard let table = schema.first(where: { $0.path == entry.key }) else {
                 reportUnknownTable(entry)
                 continue
             }
-            reader.opensFiles = opensFiles(table.path)
-            for values in read(table, entry, parent: "") { decoded[table.path] = values }
+            reader.files = files(table.path)
+            let tables = read(table, entry, parent: "")
+            if !tables.isEmpty { decoded[table.path] = tables }
         }
         return decoded
     }
+
+    /// From here on the files of this table are meant.
+    mutating func enter(_ table: TableDeclaration) { reader.files = files(table.path) }
 
     // MARK: Tables
 
@@ -60,8 +64,9 @@ struct SchemaDecoder {
             given.insert(entry.key)
             if let key = table.keys.first(where: { $0.name == entry.key }) {
                 reader.keyPath = "\(path).\(key.name)"
+                values.mention(key, at: entry.node.position)
                 guard let value = key.value(of: entry.node, &reader) else { continue }
-                values.set(key, to: value, at: entry.node.position)
+                values.set(key, to: value)
             } else if let below = table.tables.first(where: { $0.name == entry.key }) {
                 for inner in read(below, entry, parent: path) { values.append(inner) }
             } else {
@@ -125,7 +130,7 @@ struct SchemaDecoder {
     }
 
     private func nearestElsewhere(to name: String) -> (name: String, owner: TableDeclaration)? {
-        guard let near = nearest(to: name, in: allTables.flatMap { $0.keys.map(\.name) }),
+        guard let near = nearest(to: name, in: allTables.flatMap { $0.keys.lazy.filter(\.isInSample).map(\.name) }),
             let owner = allTables.first(where: { $0.has(near) })
         else { return nil }
         return (near, owner)

@@ -10,9 +10,6 @@
 internal import Glibc
 
 enum SecretFile {
-    /// Most folders on the way to a file. Source: PATH_MAX / 2.
-    private static let maxFolders = 2048
-
     /// The octets of a file that only `user` can read.
     /// - Parameter path: absolute.
     /// - Throws: `expected …, found …`.
@@ -20,7 +17,7 @@ enum SecretFile {
         guard let resolved = realpath(path, nil) else { throw unreadable(path, user, .system(errno: errno)) }
         defer { free(resolved) }
         let real = String(cString: resolved)
-        for folder in folders(above: path) + (real == path ? [] : folders(above: real)) {
+        for folder in FileRights.folders(above: path) + (real == path ? [] : FileRights.folders(above: real)) {
             try check(folder: folder, for: user)
         }
         var status = stat()
@@ -42,7 +39,7 @@ enum SecretFile {
     }
 
     private static func check(file path: String, _ status: stat, for user: UserIdentity) throws(Unfit) {
-        let mode = octal(status.st_mode)
+        let mode = FileRights.octal(status.st_mode)
         let path = printable(path)
         let isOwnersAlone = status.st_mode & (S_IRWXG | S_IRWXO) == 0
         let isForOwnGroup =
@@ -66,7 +63,7 @@ enum SecretFile {
     private static func check(folder: String, for user: UserIdentity) throws(Unfit) {
         var status = stat()
         guard stat(folder, &status) == 0 else { throw unreadable(folder, user, .system(errno: errno)) }
-        let mode = octal(status.st_mode)
+        let mode = FileRights.octal(status.st_mode)
         guard status.st_mode & S_IWOTH == 0 || status.st_mode & S_ISVTX != 0 else {
             throw Unfit("expected folders that others cannot write to, found mode \(mode) of \(printable(folder))")
         }
@@ -75,20 +72,5 @@ enum SecretFile {
                 "expected folders that user \(user.name) can enter, found mode \(mode) of uid \(status.st_uid) "
                     + "of \(printable(folder))")
         }
-    }
-
-    private static func folders(above path: String) -> [String] {
-        var found = ["/"]
-        var folder = ""
-        for part in path.split(separator: "/").dropLast().prefix(maxFolders) {
-            folder += "/\(part)"
-            found.append(folder)
-        }
-        return found
-    }
-
-    private static func octal(_ mode: mode_t) -> String {
-        let digits = String(mode & 0o7777, radix: 8)
-        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
     }
 }

@@ -10,8 +10,12 @@ struct ValueReader {
     /// The key that is read now, such as `host.networks`.
     var keyPath = ""
     /// Whether files that the table names are opened. A daemon opens those of its own tables only.
-    var opensFiles = true
+    var opensFiles: Bool { files.opens }
+    /// What is done with the files that the table names.
+    var files = FileAccess(opens: true, readers: [])
     private(set) var problems: [ConfigurationProblem] = []
+    /// What is right and yet hardly meant.
+    private(set) var advice: [ConfigurationProblem] = []
 
     /// Most problems that are told. A configuration with more is some other file.
     static let maxProblems = 1000
@@ -38,6 +42,31 @@ struct ValueReader {
         add(
             ConfigurationProblem(
                 file: name, line: line, column: column, keyPath: keyPath, text: text, anchor: anchor))
+    }
+
+    /// Notes what is right and yet hardly meant.
+    mutating func advise(_ text: String, at position: SourcePosition, keyPath: String) {
+        guard advice.count < Self.maxProblems else { return }
+        advice.append(
+            ConfigurationProblem(
+                file: file, line: position.line, column: position.column, keyPath: keyPath, text: text,
+                severity: .warning, anchor: position))
+    }
+
+    /// Reads a file that the value at `position` names, and reports what keeps it from being read now, or by the users
+    /// of the daemons.
+    /// - Returns: nil if it cannot be read now.
+    mutating func octets(ofFile path: String, cap: Int, at position: SourcePosition) -> [UInt8]? {
+        do throws(FileError) {
+            let octets = try FileReading.octets(path, cap: cap)
+            for user in files.readers {
+                if let text = FileRights.obstacle(to: path, for: user) { report(text, at: position) }
+            }
+            return octets
+        } catch {
+            report("expected a readable file \(printable(path)), found \(error.found)", at: position)
+            return nil
+        }
     }
 
     /// Whether no more problems are noted; then none need be looked for.

@@ -24,14 +24,17 @@ struct TextType<Value: Sendable>: Sendable {
     let parse: @Sendable (String) throws(Unfit) -> Value
     /// The text, without quotes.
     let write: @Sendable (Value) -> String
+    /// Whether a list may hold it as an integer as well.
+    let takesIntegers: Bool
 
     init(
-        _ expectation: String, parse: @escaping @Sendable (String) throws(Unfit) -> Value,
+        _ expectation: String, takesIntegers: Bool = false, parse: @escaping @Sendable (String) throws(Unfit) -> Value,
         write: @escaping @Sendable (Value) -> String
     ) {
         self.expectation = expectation
         self.parse = parse
         self.write = write
+        self.takesIntegers = takesIntegers
     }
 }
 
@@ -56,27 +59,20 @@ extension ValueType {
 
     /// One of an enumeration's raw values.
     static func oneOf(_ type: Value.Type = Value.self) -> ValueType
-    where Value: RawRepresentable<String> & CaseIterable {
-        oneOf(Value.allCases.map { ($0.rawValue, $0) }, name: \.rawValue)
-    }
+    where Value: RawRepresentable<String> & CaseIterable { text(.oneOf(type)) }
 
     /// One of some words.
     static func oneOf(_ words: [(String, Value)], name: @escaping @Sendable (Value) -> String) -> ValueType {
-        let expectation = list(words.map { "\"\($0.0)\"" })
-        return text(
-            TextType(expectation) { text throws(Unfit) in
-                guard let word = words.first(where: { $0.0 == text }) else {
-                    throw Unfit(expected: expectation, found: text)
-                }
-                return word.1
-            } write: {
-                name($0)
-            })
+        text(.oneOf(words, name: name))
     }
 
-    private static func list(_ words: [String]) -> String {
-        guard let last = words.last, words.count > 1 else { return words.first ?? "" }
-        return words.dropLast().joined(separator: ", ") + " or " + last
+    /// The same values held as another type.
+    func map<Other: Sendable>(
+        _ make: @escaping @Sendable (Value) -> Other, back: @escaping @Sendable (Other) -> Value?
+    ) -> ValueType<Other> {
+        ValueType<Other>(
+            read: { node, reader in read(node, &reader).map(make) },
+            write: { back($0).map(write) ?? "" })
     }
 
     /// A value, or nil where the key is absent.
@@ -85,6 +81,33 @@ extension ValueType {
             read: { node, reader in type.read(node, &reader).map { $0 } },
             write: { $0.map(type.write) ?? "" })
     }
+}
+
+extension TextType {
+    /// One of an enumeration's raw values.
+    static func oneOf(_ type: Value.Type = Value.self) -> TextType
+    where Value: RawRepresentable<String> & CaseIterable {
+        oneOf(Value.allCases.map { ($0.rawValue, $0) }, name: \.rawValue)
+    }
+
+    /// One of some words.
+    static func oneOf(_ words: [(String, Value)], name: @escaping @Sendable (Value) -> String) -> TextType {
+        let expectation = alternatives(words.map { "\"\($0.0)\"" })
+        return TextType(expectation) { text throws(Unfit) in
+            guard let word = words.first(where: { $0.0 == text }) else {
+                throw Unfit(expected: expectation, found: text)
+            }
+            return word.1
+        } write: {
+            name($0)
+        }
+    }
+}
+
+/// `a, b or c`.
+func alternatives(_ words: [String]) -> String {
+    guard let last = words.last, words.count > 1 else { return words.first ?? "" }
+    return words.dropLast().joined(separator: ", ") + " or " + last
 }
 
 extension ValueType<Bool> {

@@ -1,0 +1,142 @@
+// `[[rule]]`: what postern-policy does before all other checks, in the order in which the rules are written.
+
+internal import PosternMail
+
+public struct RuleSettings: Sendable {
+    public let name: String
+    /// All must hold; at least one.
+    public let conditions: [RuleCondition]
+    /// Checks that are left out where the rule matches.
+    public let skip: Set<PolicyCheck>
+    /// Nil where the rule only skips.
+    public let action: RuleAction?
+    /// Only observe; such a rule never ends the list.
+    public let shadow: Bool
+}
+
+enum RuleTable {
+    /// Most values of one condition, those of files counted.
+    static let maxValues = 1_000_000
+
+    static let name = RequiredKey(
+        "name", .text(.word("a name such as \"partner\"")), example: "partner",
+        "What logs and explain call it; no two are called alike.")
+    static let skip = Key(
+        "skip", .set(of: .oneOf(PolicyCheck.self)), default: [],
+        "Checks that are left out: \"dnsbl\", \"greylist\". A rule has a skip, an action or both.")
+    static let action = Key<WrittenAction?>(
+        "action", .text(.ruleAction), example: WrittenAction.example("reject 5.7.1 You are not me"),
+        "What is done: accept (no more checks of ours), reject and defer with [CODE] [STATUS] TEXT, hold TEXT, "
+            + "greylist, redirect ADDRESS, filter TRANSPORT:DESTINATION: these end the list. "
+            + "score NUMBER, prepend FIELD: TEXT, bcc ADDRESS: these go on.")
+    static let shadow = Key("shadow", .boolean, default: false, "Only log and count that it matches, and go on.")
+
+    static let declaration = TableDeclaration(
+        "rule", isArray: true,
+        "A rule of postern-policy; write this table once for each. They are tried in order, before DNS lists and "
+            + "greylisting. All conditions that are given must hold, by any of their values; not_KEY instead of KEY "
+            + "negates. Long lists go to files: client = \"file:partners\".",
+        keys: [name, action, skip, shadow] + RuleAttribute.keys)
+}
+
+extension WrittenAction {
+    /// For the sample file, where the text is a right one.
+    static func example(_ text: String) -> WrittenAction {
+        (try? WrittenAction(text, of: ActionWord.allCases))
+            ?? WrittenAction(text: text, action: nil, skip: [], isShadow: false)
+    }
+}
+
+extension RuleSettings {
+    /// All rules that are right, in their order; none where the files of rules are not opened.
+    static func rules(_ tables: [TableValues], _ reader: inout ValueReader) -> [RuleSettings] {
+        reportSharedNames(tables, RuleTable.name, &reader)
+        let rules = tables.compactMap { RuleSettings($0, &reader) }
+        return reader.opensFiles ? rules : []
+    }
+
+    private init?(_ values: TableValues, _ reader: inout ValueReader) {
+        let keys = RuleAttribute.keys.filter { values.gives($0) }
+        if keys.isEmpty {
+            reader.report(
+                "expected at least one condition such as client or helo, found none", at: values.position,
+                keyPath: values.path)
+        }
+        guard values.gives(RuleTable.action) || values.gives(RuleTable.skip) else {
+            reader.report("expected an action or skip, found neither", at: values.position, keyPath: values.path)
+            return nil
+        }
+        let written = values[RuleTable.action]
+        conditions = keys.compactMap { key in
+            values[key].map { RuleCondition(attribute: key.attribute, isNegated: key.isNegated, values: $0) }
+        }
+        Self.reportContradictions(conditions, values, &reader)
+        skip = Set(values[RuleTable.skip]).union(written?.skip ?? [])
+        if written == nil, skip.isEmpty, !values.gives(RuleTable.action) {
+            reader.report(
+                "expected an action or something to skip, found an empty list",
+                at: values.position(of: RuleTable.skip), keyPath: "\(values.path).skip")
+        }
+        action = written?.action
+        shadow = values[RuleTable.shadow] || written?.isShadow == true
+        // A condition that was not read must not read as one that holds.
+        guard let name = values[RuleTable.name], !keys.isEmpty, conditions.count == keys.count,
+            action != nil || !skip.isEmpty
+        else { return nil }
+        self.name = name
+    }
+
+    /// Reports rules that can never match, since all values of a key are among those of its `not_` form.
+    private static func reportContradictions(
+        _ conditions: [RuleCondition], _ values: TableValues, _ reader: inout ValueReader
+    ) {
+        for condition in conditions where !condition.isNegated {
+            let opposite = conditions.first { $0.attribute == condition.attribute && $0.isNegated }
+            guard let opposite, condition.values.isCovered(by: opposite.values),
+                let key = RuleAttribute.keys.first(where: { $0.attribute == condition.attribute && !$0.isNegated })
+            else { continue }
+            reader.report(
+                "expected values that not_\(key.name) leaves over, found none: the rule can never match",
+                at: values.position(of: key), keyPath: "\(values.path).\(key.name)")
+        }
+    }
+}
+
+extension RuleCondition.Values {
+    /// Whether each value is also one of the other's, or within one of its networks. Other ways are not looked for.
+    fileprivate func isCovered(by other: RuleCondition.Values) -> Bool {
+        func among<Value: Hashable>(_ values: [Value], _ others: [Value]) -> Bool {
+            let others = Set(others)
+            return !values.isEmpty && values.allSatisfy(others.contains)
+        }
+        switch (self, other) {
+        case (.patterns(let values), .patterns(let others)): return among(values, others)
+        case (.numbers(let values), .numbers(let others)): return among(values, others)
+        case (.times(let values), .times(let others)): return among(values, others)
+        case (.weekdays(let values), .weekdays(let others)):
+            return among(Array(Set(values.flatMap(\.days))), others.flatMap { Array($0.days) })
+        case (.spf(let values), .spf(let others)): return among(values, others)
+        default: return false
+        }
+    }
+}
+
+extension TableValues {
+    /// The condition's values; nil if the key is absent or wrong.
+    fileprivate subscript(key: RuleConditionKey) -> RuleCondition.Values? { held(key) as? RuleCondition.Values }
+}
+
+/// Reports tables of one kind that are called alike.
+func reportSharedNames(_ tables: [TableValues], _ key: RequiredKey<String>, _ reader: inout ValueReader) {
+    var owners: [String: String] = [:]
+    for table in tables {
+        guard let name = table[key] else { continue }
+        if let owner = owners[name] {
+            reader.report(
+                "expected a name of its own, found \(quoted(name)), which is \(owner)'s", at: table.position(of: key),
+                keyPath: "\(table.path).name")
+        } else {
+            owners[name] = table.path
+        }
+    }
+}
