@@ -62,7 +62,7 @@ public struct ResourceRecord: Hashable, Sendable {
 
     // MARK: Reading from a message
 
-    /// Reads one record of any class; `nil` stands for one that is not of class IN.
+    /// Reads one record of any class, and its class; the caller decides what to do with others than IN.
     static func read(from reader: inout WireReader) throws(WireError) -> (record: ResourceRecord, recordClass: UInt16) {
         let owner = try reader.name()
         let type = RecordType(rawValue: try reader.uint16())
