@@ -88,6 +88,9 @@ public final class ForwarderServer: Sendable {
         withRunning { running in running.onLoop { $0.adopt(settings) } }
     }
 
+    /// Runs `body` on the event loop, later; not at all where there is none. A watchdog's question: does it still turn?
+    public func heartbeat(_ body: @escaping @Sendable () -> Void) { withRunning { $0.later(body) } }
+
     /// Forgets all cached answers.
     public func flushCache() { withRunning { running in running.onLoop { $0.flush() } } }
 

@@ -120,6 +120,11 @@ final class Running: Sendable {
         }
     }
 
+    /// Runs `body` on the event loop and does not wait.
+    func later(_ body: @escaping @Sendable () -> Void) {
+        isAlive.withLock { if $0 { loop.execute(body) } }
+    }
+
     /// Listens no more, lets streams end after the answers that are due, and waits for that.
     func drain(for duration: Duration) {
         let channels = opened.withLock { opened in

@@ -11,6 +11,7 @@ struct MilterContext: Sendable {
     var needs: MilterNeeds
     var makeFilter: @Sendable (SMTPSession) -> any Filter
     var transactions: OpenTransactions
+    var inFlight: InFlight
     var log: any LogSink
 }
 
@@ -142,14 +143,25 @@ enum Milter {
 
     private static func endOfMessage(_ raw: OpaquePointer?) -> sfsistat {
         guard let session = session(raw) else { return sfsistat(SMFIS_TEMPFAIL) }
-        let verdict = session.filter.endOfMessage()
         defer { session.end() }
+        let verdict = verdict(session)
         do throws(MilterError) {
             return try MilterAnswer.give(verdict, to: raw)
         } catch {
             session.log.error("\(session.queueID ?? "NOQUEUE"): \(error); answering 4xx so that the sender tries again")
             return sfsistat(SMFIS_TEMPFAIL)
         }
+    }
+
+    /// A message whose judging may wait (DNS, a signature) holds a thread of libmilter's, which makes more of them
+    /// without end (PLATFORM §2): from the cap on messages are answered at once.
+    private static func verdict(_ session: MilterSession) -> Verdict {
+        guard let context, context.inFlight.enter() else {
+            session.log.warning("\(MilterServer.maxInFlight) messages are being judged; more are answered at once")
+            return session.filter.whenOverloaded()
+        }
+        defer { context.inFlight.leave() }
+        return session.filter.endOfMessage()
     }
 
     private static func abort(_ raw: OpaquePointer?) -> sfsistat {

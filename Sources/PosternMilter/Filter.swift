@@ -21,6 +21,9 @@ public protocol Filter: AnyObject {
     func body(_ chunk: Span<UInt8>) -> BodyInterest
     /// The last word. Called whether or not the body was wanted.
     func endOfMessage() -> Verdict
+    /// The last word in place of `endOfMessage`, when too many messages are being judged. It must not wait for
+    /// anything: no DNS, no signature.
+    func whenOverloaded() -> Verdict
     /// The message is over without a verdict.
     func abort()
 }

@@ -46,18 +46,7 @@ enum MilterListener {
 
     /// Connects to the socket and hangs up, so that a poll on it returns.
     static func wake(_ listener: Int32) {
-        var address = sockaddr_storage()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                guard getsockname(listener, generic, &length) == 0 else { return }
-                let client = socket(
-                    Int32(generic.pointee.sa_family), Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
-                guard client >= 0 else { return }
-                _ = Glibc.connect(client, generic, length)
-                Glibc.close(client)
-            }
-        }
+        if let client = MilterProbe.dial(listener) { Glibc.close(client) }
     }
 
     private static func openDescriptors() -> [Int32] {

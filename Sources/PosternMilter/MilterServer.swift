@@ -25,17 +25,24 @@ public struct MilterServer: Sendable {
     public let transactions: OpenTransactions
     private let listener: Int32
 
+    /// Most messages that are judged at once; more are answered by `Filter.whenOverloaded`. Each may hold a thread for
+    /// all of its time budget, some 60 KiB of it in use.
+    public static let maxInFlight = 256
+
     /// Registers the callbacks and puts `listener` in the place of libmilter's own socket.
     ///
     /// Call it once in a process, before other threads exist that open files.
     /// - Parameter listener: a listening UNIX or TCP socket; libmilter owns it from here on.
+    /// - Parameter maxInFlight: for tests.
     /// - Parameter makeFilter: called on libmilter's threads, once for each SMTP session.
     public init(
-        listener: Int32, needs: MilterNeeds, log: any LogSink,
+        listener: Int32, needs: MilterNeeds, log: any LogSink, maxInFlight: Int = MilterServer.maxInFlight,
         makeFilter: @escaping @Sendable (SMTPSession) -> any Filter
     ) throws(MilterServerError) {
         transactions = OpenTransactions()
-        Milter.context = MilterContext(needs: needs, makeFilter: makeFilter, transactions: transactions, log: log)
+        Milter.context = MilterContext(
+            needs: needs, makeFilter: makeFilter, transactions: transactions, inFlight: InFlight(limit: maxInFlight),
+            log: log)
         guard smfi_register(Milter.callbacks()) == MI_SUCCESS else { throw .libmilter("smfi_register") }
         self.listener = try MilterListener.replace(by: listener)
     }
@@ -43,6 +50,12 @@ public struct MilterServer: Sendable {
     /// Serves until `stop`. Blocks, and must run on a thread of its own: smfi_main takes HUP, TERM and INT for itself.
     /// - Returns: whether libmilter ended as it should.
     public func run() -> Bool { smfi_main() == MI_SUCCESS }
+
+    /// Whether libmilter takes connections and its workers answer: opens a connection to our own socket and negotiates,
+    /// as Postfix would. For a watchdog; blocks until the answer or the end of `limit`.
+    public func answers(within limit: Duration = .seconds(5)) -> Bool {
+        MilterProbe.negotiates(listener, milliseconds: Int32(clamping: Int(limit / .milliseconds(1))))
+    }
 
     /// Ends `run`: no new sessions, and open ones end with their current command. Returns when libmilter knows.
     /// Wait until `transactions.current` is 0 before, or Postfix applies its default action to open messages.

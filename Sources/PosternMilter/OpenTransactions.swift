@@ -1,4 +1,5 @@
-// How many messages are between MAIL and their verdict: what a daemon waits for before it stops.
+// How many messages are between MAIL and their verdict: what a daemon waits for before it stops. And how many are being
+// judged right now: what must not grow without end, since each of them holds a thread.
 
 import Synchronization
 
@@ -13,4 +14,21 @@ public final class OpenTransactions: Sendable {
 
     /// Messages open right now.
     public var current: Int { count.load(ordering: .relaxed) }
+}
+
+/// A bound on what is done at once. Nobody waits: who finds no room is told so.
+final class InFlight: Sendable {
+    private let count = Atomic<Int>(0)
+    private let limit: Int
+
+    init(limit: Int) { self.limit = limit }
+
+    /// - Returns: false when there is no room; otherwise `leave` is owed.
+    func enter() -> Bool {
+        let (_, new) = count.add(1, ordering: .relaxed)
+        if new <= limit { return true }
+        leave()
+        return false
+    }
+    func leave() { count.subtract(1, ordering: .relaxed) }
 }

@@ -82,17 +82,21 @@ struct MessageState {
         var text: String
     }
 
-    consuming func outcome(_ service: SigningService) -> Outcome {
+    /// - Parameter isOverloaded: nothing may be waited for: no signature is made, no key asked for.
+    consuming func outcome(_ service: SigningService, isOverloaded: Bool = false) -> Outcome {
+        if isOverloaded { service.counters.count(.overloaded) }
         guard !forged.forged.isTooMany else {
             let reply = Reply(
                 code: 550, enhanced: "5.7.1",
                 text: "Message claims to carry more than \(ForgedResults.maxRemovals) results of this host")
+            service.counters.count(.refused)
             return Outcome(verdict: Verdict(.refuse(reply)), action: "reject", text: "\(reply)")
         }
         let removals = forged.forged.edits
-        var outcome = judged(service)
+        var outcome = isOverloaded ? judgedAtOnce(service) : judged(service)
         if !removals.isEmpty, case .accept = outcome.verdict.disposition {
             outcome.verdict.edits.insert(contentsOf: removals, at: 0)  // before insertions, which shift the numbers
+            service.counters.count(.forgedRemoved, by: removals.count)
             outcome.text += ", \(removals.count) forged Authentication-Results removed"
         }
         return outcome
@@ -100,22 +104,44 @@ struct MessageState {
 
     private mutating func judged(_ service: SigningService) -> Outcome {
         switch origin {
-        case .ours: sign()
+        case .ours: sign(service)
         case .stranger where service.verify: verified(service)
-        case .stranger: Outcome(verdict: Verdict(), action: "pass", text: "not verified: dkim.verify is false")
-        case .relay: Outcome(verdict: Verdict(), action: "pass", text: "from a relay of ours")
-        case .passthrough: Outcome(verdict: Verdict(), action: "pass", text: "through a service in host.passthrough")
-        case .reinjected:
-            Outcome(verdict: Verdict(), action: "pass", text: "brought back through loopback, not written here")
+        case .stranger: pass(.verifyOff, "not verified: dkim.verify is false", service)
+        case .relay: pass(.relay, "from a relay of ours", service)
+        case .passthrough: pass(.passthrough, "through a service in host.passthrough", service)
+        case .reinjected: pass(.reinjected, "brought back through loopback, not written here", service)
         }
     }
 
-    private mutating func sign() -> Outcome {
-        guard signing != nil else {
-            return Outcome(verdict: Verdict(), action: "pass", text: "not signed: \(unsignedReason ?? "no key")")
+    /// What can be said of a message without waiting. Where we sign the sender tries again: unsigned mail under
+    /// p=reject is lost mail (DESIGN §2). A stranger's goes on, with a result that says nobody looked.
+    private mutating func judgedAtOnce(_ service: SigningService) -> Outcome {
+        switch origin {
+        case .ours where signing != nil:
+            // RFC 3463 §3.4, X.3.2: the system is not accepting messages, here for a moment.
+            let reply = Reply(code: 451, enhanced: "4.3.2", text: "Too many messages at once, try again later")
+            service.counters.count(.deferred)
+            return Outcome(verdict: Verdict(.refuse(reply)), action: "defer", text: "\(reply)")
+        case .stranger where service.verify && header.fields.contains { $0.isNamed("DKIM-Signature") }:
+            let finding = DKIMFinding(result: .temperror, reason: .keyUnavailable("too many messages at once"))
+            service.counters.count(.verified)
+            service.counters.count(.resultTemperror)
+            return outcome(of: [finding], service)
+        default: return judged(service)  // nothing in it waits
         }
+    }
+
+    private func pass(_ reason: DKIMCounter, _ text: String, _ service: SigningService) -> Outcome {
+        service.counters.count(.passed)
+        service.counters.count(reason)
+        return Outcome(verdict: Verdict(), action: "pass", text: text)
+    }
+
+    private mutating func sign(_ service: SigningService) -> Outcome {
+        guard signing != nil else { return pass(.unsigned, "not signed: \(unsignedReason ?? "no key")", service) }
         do {
             let signatures = try signing?.finish() ?? []
+            service.counters.count(.signed)
             return Outcome(
                 verdict: Verdict(.accept, edits: signatures.map { .insertOnTop($0) }), action: "sign",
                 text: keys.map { "d=\($0.domain) s=\($0.selector) a=\($0.privateKey.algorithm.rawValue)" }
@@ -123,6 +149,7 @@ struct MessageState {
         } catch {
             // Unsigned mail under p=reject is lost mail: the sender tries again instead (DESIGN §2).
             let reply = Reply(code: 451, enhanced: "4.3.0", text: "Message could not be signed, try again later")
+            service.counters.count(.deferred)
             return Outcome(verdict: Verdict(.refuse(reply)), action: "defer", text: "\(reply); \(error)")
         }
     }
@@ -133,6 +160,12 @@ struct MessageState {
             header.isComplete
             ? verification?.finish(dns: service.dns()) ?? []
             : [DKIMFinding(result: .permerror, reason: .headerTooLarge)]
+        service.counters.count(.verified)
+        service.counters.count(findings)
+        return outcome(of: findings, service)
+    }
+
+    private func outcome(of findings: [DKIMFinding], _ service: SigningService) -> Outcome {
         let field = AuthenticationResults(authservID: service.authservID, dkim: findings).field()
         return Outcome(
             verdict: Verdict(.accept, edits: [.insertOnTop(field)]), action: "verify",

@@ -50,10 +50,13 @@ final class SigningFilter: Filter {
         return message?.wantsBody ?? .enough
     }
 
-    func endOfMessage() -> Verdict {
+    func endOfMessage() -> Verdict { conclude(isOverloaded: false) }
+    func whenOverloaded() -> Verdict { conclude(isOverloaded: true) }
+
+    private func conclude(isOverloaded: Bool) -> Verdict {
         guard let state = message else { return Verdict() }
         message = nil
-        let outcome = state.outcome(service)
+        let outcome = state.outcome(service, isOverloaded: isOverloaded)
         service.log.write(
             .outcome(
                 OutcomeLine(

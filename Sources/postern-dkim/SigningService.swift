@@ -23,14 +23,17 @@ struct SigningService: Sendable {
     let now: @Sendable () -> UnixTime
     /// A view of the well for one message, with its own budget.
     let dns: @Sendable () -> any DNSAnswering
+    var counters = CounterSink<DKIMCounter>()
 
     /// Postfix waits 30 s for the verdict (command_timeout); it comes within 20 (DESIGN §2).
     static let dnsBudget = Duration.seconds(20)
 }
 
 extension SigningService {
+    /// - Parameter older: the snapshot that this one takes the place of; what was counted and learned goes on.
     init(
-        _ configuration: Configuration, log: any LogSink, now: @escaping @Sendable () -> UnixTime,
+        _ configuration: Configuration, after older: SigningService? = nil, log: any LogSink,
+        now: @escaping @Sendable () -> UnixTime,
         dns: @escaping @Sendable () -> any DNSAnswering
     ) {
         let host = configuration.host
@@ -38,6 +41,7 @@ extension SigningService {
         self.init(
             origin: host.origin, authservID: host.authservID, ownIDs: AuthservIDs(host.stripAuthservIDs),
             verify: dkim.verify, verification: dkim.verification, signing: dkim.signing, authorRule: dkim.author,
-            keys: dkim.keys, publicKeys: PublicKeyCache(), log: log, now: now, dns: dns)
+            keys: dkim.keys, publicKeys: older?.publicKeys ?? PublicKeyCache(), log: log, now: now, dns: dns,
+            counters: older?.counters ?? CounterSink())
     }
 }

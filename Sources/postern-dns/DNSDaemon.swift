@@ -6,29 +6,51 @@ import PosternDaemon
 import PosternForwarder
 import PosternMail
 import PosternSocket
+import Synchronization
 
-struct DNSDaemon: RunningDaemon {
+final class DNSDaemon: RunningDaemon {
     private let server: ForwarderServer
+    /// Heartbeats that the event loop was asked for and has answered.
+    private let heartbeats = Atomic<Int>(0)
+    private let answered = Atomic<Int>(0)
+
+    private init(_ server: ForwarderServer) { self.server = server }
 
     /// A question in flight is asked again by its client: nothing to wait for.
     var openTransactions: Int { 0 }
 
+    var counters: [CounterReading] { server.counters.readings }
+    func adopt(_ configuration: Configuration) { server.reload(ForwarderSettings(configuration)) }
     func stop() { server.stop() }
 
-    static func start(_ configuration: Configuration, log: any LogSink) throws -> any RunningDaemon {
-        let settings = ForwarderSettings(configuration)
+    /// The event loop is not waited for: what it has not answered since the last call, seconds ago, it will not.
+    func isAlive() -> Bool {
+        let asked = heartbeats.load(ordering: .relaxed)
+        let isAlive = answered.load(ordering: .relaxed) == asked
+        if isAlive {
+            heartbeats.store(asked + 1, ordering: .relaxed)
+            server.heartbeat { [self] in answered.store(asked + 1, ordering: .relaxed) }
+        }
+        return isAlive
+    }
+
+    static func start(_ configuration: Configuration, _ resources: DaemonResources) throws -> any RunningDaemon {
+        let log = resources.log
+        var settings = ForwarderSettings(configuration)
+        settings.take(resources.sockets.take("dns"), log)
+        let places = configuration.listen.dns.map(\.description)
         let server = ForwarderServer(settings, log: log)
         try server.start()
         let upstreams = settings.upstreams.map(\.description).joined(separator: ", ")
         log.info(
-            "listening on \(settings.listen.map(\.description).joined(separator: ", ")), asking \(upstreams.isEmpty ? "nobody" : upstreams), static records: \(settings.staticZone.recordCount)"
-        )
+            "listening on \(places.joined(separator: ", ")), asking \(upstreams.isEmpty ? "nobody" : upstreams), "
+                + "static records: \(settings.staticZone.recordCount)")
         if upstreams.isEmpty {
             log.warning(
                 "no upstream: expected dns.upstream or a nameserver in /etc/resolv.conf; only the static zone is answered"
             )
         }
-        return DNSDaemon(server: server)
+        return DNSDaemon(server)
     }
 }
 
@@ -40,6 +62,25 @@ extension ForwarderSettings {
             upstreams: stated.isEmpty ? Self.systemUpstreams() : stated,
             cache: Cache.Settings(octets: dns.cacheOctets, negativeTTLMax: dns.negativeTTLMax),
             staticZone: dns.staticZone, listen: configuration.listen.dns, socketMode: UInt32(configuration.listen.mode))
+    }
+
+    /// Sockets from systemd take the place of those of their kind: UNIX ones of `unix:` in `listen.dns`, TCP of `tcp:`.
+    /// UDP is always our own.
+    mutating func take(_ sockets: [ActivatedSocket], _ log: any LogSink) {
+        for socket in sockets {
+            if let endpoint = socket.endpoint, !listen.contains(endpoint) {
+                log.warning(
+                    "systemd passed \(endpoint), which listen.dns does not name; the daemons ask those of listen.dns")
+            }
+        }
+        func isOf(_ kind: Endpoint?, _ endpoint: Endpoint) -> Bool {
+            switch (kind, endpoint) {
+            case (.unix, .unix), (.tcp, .tcp): true
+            default: false
+            }
+        }
+        listen.removeAll { endpoint in sockets.contains { isOf($0.endpoint, endpoint) } }
+        activatedSockets = sockets.map(\.descriptor)
     }
 
     /// The nameservers of /etc/resolv.conf; none where it cannot be read. Source: resolv.conf(5).

@@ -53,6 +53,10 @@ final class RecordingFilter: Filter {
         note("eom")
         return script.state.withLock { $0.verdict }
     }
+    func whenOverloaded() -> Verdict {
+        note("overloaded")
+        return Verdict(.refuse(Reply(code: 451, enhanced: "4.3.2", text: "later")))
+    }
     func abort() { note("abort") }
 }
 

@@ -1,16 +1,29 @@
-// The life of every daemon: arguments, configuration, log, sockets, ready, signals, drain, stop. A `main` names what is
-// its own and hands it over. It stays in the foreground; systemd or a shell looks after it.
+// The life of every daemon: arguments, configuration, log, sockets, ready, signals, reload, drain, stop. A `main` names
+// what is its own and hands it over. It stays in the foreground; systemd or a shell looks after it.
 
 import Glibc
 public import PosternMail
 import PosternSocket
 
-/// What a daemon's own part has started.
+/// What a daemon's own part has started. Called by the main thread and the control socket's, also at once.
 public protocol RunningDaemon: Sendable {
     /// Transactions that a stop now would cut off.
     var openTransactions: Int { get }
+    /// What was counted so far.
+    var counters: [CounterReading] { get }
+    /// Puts a checked configuration in force: for new sessions, as a whole. Those under way end with what they have.
+    func adopt(_ configuration: Configuration)
+    /// Whether the thread that serves answers; takes a few seconds at most.
+    func isAlive() -> Bool
     /// Takes no more work and lets go of sockets; called once, after open transactions are over or the wait for them is.
     func stop()
+}
+
+/// What a daemon's own part starts with.
+public struct DaemonResources: Sendable {
+    public let log: any LogSink
+    /// What systemd has opened for us; whoever serves one takes it.
+    public let sockets: ActivatedSockets
 }
 
 public enum Daemon {
@@ -21,7 +34,7 @@ public enum Daemon {
     /// - Parameter start: opens sockets and starts threads; throws what keeps the daemon from working.
     public static func main(
         program: String, purpose: String, role: ConfigurationRole,
-        start: (Configuration, any LogSink) throws -> any RunningDaemon
+        start: (Configuration, DaemonResources) throws -> any RunningDaemon
     ) -> Never {
         let path = configurationPath(program: program, purpose: purpose)
         let loaded = Configuration.load(path: path, for: role)
@@ -30,17 +43,25 @@ public enum Daemon {
             say("\(program): the configuration has problems; `postern check \(path)` shows all of them")
             exit(ExitStatus.badConfiguration.rawValue)
         }
-        let log = configuration.log.makeSink(program: program)
+        let log = DaemonLog(configuration.log, program: program)
         for problem in loaded.problems { log.warning("\(problem)") }
         do {
-            try DaemonSignals.install()                  // before any thread is made
-            let running = try start(configuration, log)
+            try DaemonSignals.install()  // before any thread is made
+            let sockets = ActivatedSockets.ofThisProcess()
+            let running = try start(configuration, DaemonResources(log: log, sockets: sockets))
+            let desk = ConfigurationDesk(path: path, role: role, started: configuration, log: log) { running.adopt($0) }
+            let control = ControlPoint(
+                ControlDesk(program: program, running: running, configuration: desk, log: log, started: .now()),
+                folder: configuration.listen.control, sockets: sockets)
+            for problem in sockets.problems + sockets.closeRest() { log.warning(problem) }
             log.info("\(program) \(DaemonArguments.release) is ready")
             ServiceNotification().ready()
-            untilStopped(log)
+            untilStopped(running, desk, log)
             ServiceNotification().stopping()
             drain(running, log)
+            control.stop()
             running.stop()
+            log.tellRepeats()
             exit(ExitStatus.done.rawValue)
         } catch {
             log.critical("\(error); giving up")
@@ -62,9 +83,17 @@ public enum Daemon {
         }
     }
 
-    private static func untilStopped(_ log: any LogSink) {
-        while DaemonSignals.wait() != .stop {
-            log.warning("SIGHUP: this release reads its configuration only at start; restart to apply it")
+    private static func untilStopped(_ running: any RunningDaemon, _ desk: ConfigurationDesk, _ log: DaemonLog) {
+        let heartbeat = Heartbeat()
+        var next = MonotonicTime.now()
+        while true {
+            switch DaemonSignals.wait(until: next) {
+            case .stop: return
+            case .reload: desk.reload()
+            case nil:
+                log.tellRepeats()
+                next = .after(heartbeat.beat(running.isAlive))
+            }
         }
     }
 
@@ -75,11 +104,13 @@ public enum Daemon {
             if DaemonSignals.wait(until: .after(.milliseconds(20))) == .stop { break }
         }
         let left = running.openTransactions
-        if left > 0 { log.warning("stopping with \(left) open transactions; Postfix treats them by its default action") }
+        if left > 0 {
+            log.warning("stopping with \(left) open transactions; Postfix treats them by its default action")
+        }
     }
 
     private static func say(_ text: String) {
         let line = Array((text + "\n").utf8)
-        _ = write(STDERR_FILENO, line, line.count)       // nobody else could be told
+        _ = write(STDERR_FILENO, line, line.count)  // nobody else could be told
     }
 }

@@ -1,0 +1,101 @@
+// What a daemon answers on its control socket: `status` and `reload`. Every answer is one object; one that holds
+// `error` says why the request was not carried out.
+
+import Glibc
+import PosternMail
+import PosternSocket
+
+/// The daemon as its control socket shows it.
+struct ControlDesk: Sendable {
+    let program: String
+    let running: any RunningDaemon
+    let configuration: ConfigurationDesk
+    let log: DaemonLog
+    let started: MonotonicTime
+
+    func answer(_ request: String) -> [UInt8] {
+        switch request {
+        case "status": Self.octets(status)
+        case "reload": Self.octets(reloaded())
+        default: Self.octets(Self.error("expected status or reload, found another word"))
+        }
+    }
+
+    static func refusal(_ refusal: ControlServer.Refusal, program: String) -> [UInt8] {
+        switch refusal {
+        case .foreignUser(let user):
+            octets(error("\(program) answers root and its own user, not user \(user)"))
+        case .requestTooLong:
+            octets(error("expected a request of at most \(ControlServer.maxRequestOctets) octets, found more"))
+        }
+    }
+
+    // MARK: Status
+
+    private var status: ControlDocument {
+        let standing = configuration.current
+        return [
+            "name": .text(program), "version": .text(DaemonArguments.release), "pid": .number(Int(getpid())),
+            "uptime": .number((MonotonicTime.now() - started).nanoseconds / 1_000_000_000),
+            "configuration": [
+                "file": .text(standing.file), "generation": .number(standing.generation),
+                "loaded": Self.time(standing.loaded),
+                "refused": standing.refusal.map { refusal in
+                    ["time": Self.time(refusal.time), "problems": .list(refusal.problems.map(Self.problem))]
+                } ?? .null,
+            ],
+            "open_transactions": .number(running.openTransactions),
+            "counters": .list(running.counters.map(Self.counter)),
+            "last_warning": log.lastWarning.map { warning in
+                [
+                    "time": Self.time(warning.time), "level": .text("\(warning.level)"),
+                    "text": .text(LogRendering.printable(warning.text)), "count": .number(warning.count),
+                ]
+            } ?? .null,
+        ]
+    }
+
+    private static func counter(_ reading: CounterReading) -> ControlDocument {
+        [
+            "metric": .text(reading.name.metric),
+            "label": reading.name.label.map { .text($0.key) } ?? .null,
+            "label_value": reading.name.label.map { .text($0.value) } ?? .null,
+            "value": .number(Int64(clamping: reading.value)),
+        ]
+    }
+
+    // MARK: Reload
+
+    private func reloaded() -> ControlDocument {
+        switch configuration.reload() {
+        case .adopted(let generation, let notices):
+            [
+                "name": .text(program), "result": "adopted", "generation": .number(generation), "problems": .list([]),
+                "notices": .list(notices.map { .text($0) }),
+            ]
+        case .refused(let generation, let problems):
+            [
+                "name": .text(program), "result": "refused", "generation": .number(generation),
+                "problems": .list(problems.map(Self.problem)), "notices": .list([]),
+            ]
+        }
+    }
+
+    /// As `postern check --json` spells it.
+    private static func problem(_ problem: ConfigurationProblem) -> ControlDocument {
+        let hasPlace = problem.line > 0
+        return [
+            "file": .text(problem.file), "line": hasPlace ? .number(problem.line) : .null,
+            "column": hasPlace ? .number(problem.column) : .null,
+            "key": problem.keyPath.isEmpty ? .null : .text(problem.keyPath), "text": .text(problem.text),
+        ]
+    }
+
+    private static func error(_ text: String) -> ControlDocument { ["error": .text(text)] }
+    private static func time(_ time: UnixTime) -> ControlDocument { .text(LogRendering.timestamp(time)) }
+    private static func octets(_ document: ControlDocument) -> [UInt8] { Array("\(document)\n".utf8) }
+}
+
+extension ControlDocument: ExpressibleByStringLiteral {
+    public init(stringLiteral text: String) { self = .text(text) }
+}
