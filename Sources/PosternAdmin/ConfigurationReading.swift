@@ -27,10 +27,10 @@ extension GlobalOptions {
 
     /// The configuration, for a subcommand that makes no sense without it.
     /// - Parameter role: whose files are opened: `.dkim` reads the private keys, `.dns` does not.
-    func configurationNeeded(for role: ConfigurationRole) throws(CommandFailure) -> (Configuration, notes: [String]) {
-        // Root is asked about the daemon's keys, not about its own.
-        let user = geteuid() == 0 ? UserIdentity(named: role.userName) : nil
-        let result = Configuration.load(path: configPath, for: role, as: user)
+    func configurationNeeded(
+        for role: ConfigurationRole, in surroundings: Surroundings
+    ) throws(CommandFailure) -> (Configuration, notes: [String]) {
+        let result = load(for: role, in: surroundings)
         guard let configuration = result.configuration else {
             var failure = CommandFailure(
                 .badConfiguration,
@@ -42,14 +42,27 @@ extension GlobalOptions {
     }
 
     /// The configuration if there is one. A file that `--config` names must be there.
-    func configurationIfAny(for role: ConfigurationRole) throws(CommandFailure) -> LoadedConfiguration {
+    func configurationIfAny(
+        for role: ConfigurationRole, in surroundings: Surroundings
+    ) throws(CommandFailure) -> LoadedConfiguration {
         if config == nil, access(configPath, R_OK) != 0 {
             guard errno != ENOENT, errno != ENOTDIR else { return LoadedConfiguration() }
             return LoadedConfiguration(
                 notes: ["warning: cannot read \(configPath): \(SystemText.of(errno)); defaults are taken"])
         }
-        let (configuration, notes) = try configurationNeeded(for: role)
+        let (configuration, notes) = try configurationNeeded(for: role, in: surroundings)
         return LoadedConfiguration(configuration: configuration, notes: notes)
+    }
+
+    /// What reading the file gives.
+    func load(for role: ConfigurationRole, in surroundings: Surroundings) -> LoadResult {
+        let user: UserIdentity? =
+            switch role {
+            case .check: nil  // each file for the daemons that read it
+            case .dkim: surroundings.keyReader()
+            default: geteuid() == 0 ? UserIdentity(named: role.userName) : nil
+            }
+        return Configuration.load(path: configPath, for: role, as: user)
     }
 
     /// Whom to ask for DNS: `--resolver`, else where postern-dns listens; the daemons ask its first socket too.

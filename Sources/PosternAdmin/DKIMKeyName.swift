@@ -10,14 +10,28 @@ struct DKIMKeyName: Hashable, Sendable {
     let record: DomainName
 
     init(domain: String, selector: String) throws(DKIMKeyNameError) {
-        self.domain = try Self.name(domain, as: "--domain", minLabels: 2)  // RFC 6376 §3.5, d=: domain-name
-        self.selector = try Self.name(selector, as: "--selector", minLabels: 1)
+        try self.init(
+            domain: Self.domain(domain, as: "--domain"), selector: Self.selector(selector, as: "--selector"))
+    }
+
+    init(domain: DomainName, selector: DomainName) throws(DKIMKeyNameError) {
+        self.domain = domain
+        self.selector = selector
         do throws(DomainNameError) {
             record = try self.domain.prefixed("_domainkey").prefixed(self.selector)
         } catch {
             throw DKIMKeyNameError(
                 text: "expected a selector and domain that make a name of at most 255 octets, found \(error)")
         }
+    }
+
+    /// - Parameter option: where the text came from, for the error.
+    static func domain(_ text: String, as option: String) throws(DKIMKeyNameError) -> DomainName {
+        try name(text, as: option, minLabels: 2)  // RFC 6376 §3.5, d=: domain-name
+    }
+
+    static func selector(_ text: String, as option: String) throws(DKIMKeyNameError) -> DomainName {
+        try name(text, as: option, minLabels: 1)
     }
 
     private static func name(_ text: String, as option: String, minLabels: Int) throws(DKIMKeyNameError) -> DomainName {

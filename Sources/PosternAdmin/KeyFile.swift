@@ -25,6 +25,12 @@ enum KeyOwner: Hashable, Sendable {
         }
         return .daemon(user)
     }
+
+    /// The daemon's user for root, who asks about the daemon's keys and not about its own; else who runs this.
+    static func reader() -> UserIdentity {
+        guard geteuid() == 0 else { return .current }
+        return UserIdentity(named: daemonUser) ?? .current
+    }
 }
 
 enum KeyFile {

@@ -41,6 +41,7 @@ struct Postern {
     var input: [UInt8] = []
     var now = UnixTime(seconds: 1_795_000_000)
     var owner = KeyOwner.caller(reason: "this is a test")
+    var reader = UserIdentity.current
 
     /// What a command line leads to.
     func callAsFunction(_ arguments: String...) throws -> Result { try run(arguments) }
@@ -58,7 +59,7 @@ struct Postern {
                 asked.resolvers.append(place)
                 return resolver
             },
-            keyOwner: { owner })
+            keyOwner: { owner }, keyReader: { reader })
         let output = AdminCommandLine.output(of: arguments, in: surroundings)
         return Result(output: output, resolvers: asked.resolvers, questions: resolver.asked)
     }

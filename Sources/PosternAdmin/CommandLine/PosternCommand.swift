@@ -33,7 +33,7 @@ struct PosternCommand: SubcommandGroup {
               \(DaemonArguments.defaultConfiguration)
             """,
         version: DaemonArguments.versionText(program: "postern"),
-        subcommands: [CheckCommand.self, DKIMCommand.self, DNSCommand.self])
+        subcommands: [CheckCommand.self, ShowCommand.self, DKIMCommand.self, DNSCommand.self])
 }
 
 /// `postern dkim`.
@@ -45,7 +45,9 @@ struct DKIMCommand: SubcommandGroup {
             A key is made by genkey, published by putting the record that it prints into the zone, and used by adding \
             the block that it prints to the configuration.
             """,
-        subcommands: [DKIMGenkey.self, DKIMRecord.self, DKIMSign.self, DKIMVerify.self])
+        subcommands: [
+            DKIMGenkey.self, DKIMRecord.self, DKIMTestkey.self, DKIMKeys.self, DKIMSign.self, DKIMVerify.self,
+        ])
 }
 
 /// `postern dns`.

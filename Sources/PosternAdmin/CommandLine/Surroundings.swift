@@ -16,6 +16,8 @@ struct Surroundings {
     var dns: (Resolver, any LogSink) -> any DNSAnswering
     /// The user that a key file must belong to, if there is one and we may give files away.
     var keyOwner: () -> KeyOwner
+    /// Whose rights key files are judged for.
+    var keyReader: () -> UserIdentity
 
     /// A question's whole time: what postern-dkim has for a message.
     static let dnsBudget = Duration.seconds(20)
@@ -27,7 +29,7 @@ struct Surroundings {
                 try Files.read(descriptor: 0, named: "standard input", atMost: limit)
             },
             now: WallClock.now, dns: { resolver, log in resolver.answering(within: dnsBudget, log: log) },
-            keyOwner: KeyOwner.ofThisSystem)
+            keyOwner: KeyOwner.ofThisSystem, keyReader: KeyOwner.reader)
     }
 
     /// The octets of a file, or of standard input for `-`.

@@ -30,7 +30,10 @@ struct DKIMGenkey: Subcommand {
     @OptionGroup var options: GlobalOptions
     @Option(help: "The domain that signs, d=.") var domain: String
     @Option(help: "The selector, s=: names this key among the domain's others.") var selector: String
-    @Option(help: "Bits of an RSA key, from \(PrivateKey.minRSABits) to \(PrivateKey.maxRSABits). (default: 2048)")
+    @Option(
+        help:
+            "Bits of an RSA key, from \(PrivateKey.minRSABits) to \(PrivateKey.maxRSABits). (default: \(KeyAdvice.goodRSABits))"
+    )
     var bits: Int?
     @Flag(help: "Make an Ed25519 key (RFC 8463). Sign with an RSA key beside it: not all receivers know it.")
     var ed25519 = false
@@ -63,7 +66,7 @@ struct DKIMGenkey: Subcommand {
         let owner = surroundings.keyOwner()
         let key: PrivateKey
         do throws(KeyError) {
-            key = try PrivateKey.generate(ed25519 ? .ed25519 : .rsa(bits: bits ?? 2048))
+            key = try PrivateKey.generate(ed25519 ? .ed25519 : .rsa(bits: bits ?? KeyAdvice.goodRSABits))
         } catch { throw CommandFailure(.unavailable, "expected OpenSSL to make a key, found \(error)") }
         let record = try DKIMKeyPublication(name: name, key: key)
         do throws(FileFailure) {
@@ -76,9 +79,7 @@ struct DKIMGenkey: Subcommand {
                 "warning: \(path) belongs to you, since \(reason); "
                     + "before it signs: chown \(KeyOwner.daemonUser) \(path)")
         }
-        if key.algorithm == .rsaSHA256, key.bits < 2048 {
-            notes.append("warning: receivers may refuse an RSA key of \(key.bits) bits; RFC 8301 §3.2 wants 2048")
-        }
+        if let advice = KeyAdvice.onSize(of: key) { notes.append("warning: \(advice)") }
         let block = Self.block(name, file: Self.configured(path, folder: folder))
         guard !options.json else {
             return CommandOutput(json: record.json(file: path, algorithm: key.algorithm.rawValue), notes: notes)

@@ -36,19 +36,9 @@ struct DKIMRecord: Subcommand {
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         let name = try keyName(domain: domain, selector: selector)
-        let key = if let file { try surroundings.privateKey(file) } else { try configuredKey(name) }
+        let key =
+            if let file { try surroundings.privateKey(file) } else { try options.configuredKey(name, in: surroundings) }
         let record = try DKIMKeyPublication(name: name, key: key)
         return options.json ? CommandOutput(json: record.json) : CommandOutput(text: record.zoneText)
-    }
-
-    private func configuredKey(_ name: DKIMKeyName) throws(CommandFailure) -> PrivateKey {
-        let keys = try options.configurationNeeded(for: .dkim).0.dkim.keys
-        guard let key = keys.first(where: { $0.domain == name.domain && $0.selector == name.selector }) else {
-            throw CommandFailure(
-                .badConfiguration,
-                "\(options.configPath): expected a [[dkim.key]] of domain \"\(name.domain)\" and selector "
-                    + "\"\(name.selector)\", found none; name the key's file")
-        }
-        return key.privateKey
     }
 }

@@ -76,14 +76,14 @@ struct DKIMSign: Subcommand {
         let keys: [DKIMSigningKey]
         if arguments.isEmpty {
             let configuration: Configuration
-            (configuration, notes) = try options.configurationNeeded(for: .dkim)
+            (configuration, notes) = try options.configurationNeeded(for: .dkim, in: surroundings)
             settings = configuration.dkim.signing
             switch try choice(message, configuration) {
             case .keys(let chosen): keys = chosen
             case .none(let reason): return CommandOutput(notes: notes + ["not signed: \(reason)"], status: .negative)
             }
         } else {
-            let loaded = try options.configurationIfAny(for: .dns)  // the keys of the daemon stay closed
+            let loaded = try options.configurationIfAny(for: .dns, in: surroundings)  // the keys of the daemon stay closed
             if let configuration = loaded.configuration { settings = configuration.dkim.signing }
             notes = loaded.notes
             keys = try arguments.map { argument throws(CommandFailure) in

@@ -43,7 +43,7 @@ struct DKIMVerify: Subcommand {
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         let message = try surroundings.message(file)
-        let loaded = try options.configurationIfAny(for: .dns)  // no verifier opens private keys
+        let loaded = try options.configurationIfAny(for: .dns, in: surroundings)  // no verifier opens private keys
         let log = NoteCollector()
         let resolver = try options.resolver(loaded)
         let findings = message.findings(

@@ -56,7 +56,9 @@ struct DNSQuery: Subcommand {
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         let log = NoteCollector()
         // Whoever names the server needs no configuration, not even a right one.
-        let loaded = try options.resolver == nil ? options.configurationIfAny(for: .dns) : LoadedConfiguration()
+        let loaded =
+            try options.resolver == nil
+            ? options.configurationIfAny(for: .dns, in: surroundings) : LoadedConfiguration()
         let resolver = try options.resolver(loaded)
         let question = question
         let answer = surroundings.dns(resolver, log).answer(to: question)

@@ -29,12 +29,8 @@ enum AnswerText {
         case .cname(let name): "CNAME \(absolute(name))"
         case .soa(let primary, let minimum): "SOA \(absolute(primary)) ; minimum \(minimum)"
         case .other(let type, let octets):  // RFC 3597 §5
-            "\(type) \\# \(octets.count)" + (octets.isEmpty ? "" : " \(hex(octets))")
+            "\(type) \\# \(octets.count)" + (octets.isEmpty ? "" : " \(Hexadecimal.text(octets))")
         }
-    }
-
-    private static func hex(_ octets: [UInt8]) -> String {
-        octets.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 
     // MARK: JSON
@@ -62,7 +58,7 @@ enum AnswerText {
         case .txt(let text): ["text": .octets(text)]
         case .ptr(let name), .ns(let name), .cname(let name): ["name": .text("\(name)")]
         case .soa(let primary, let minimum): ["primary": .text("\(primary)"), "minimum": .number(Int(minimum))]
-        case .other(_, let octets): ["octets": .text(hex(octets))]
+        case .other(_, let octets): ["octets": .text(Hexadecimal.text(octets))]
         }
     }
 }

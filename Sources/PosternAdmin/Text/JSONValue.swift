@@ -9,6 +9,8 @@ enum JSONValue: Equatable, Sendable, CustomStringConvertible {
     case list([JSONValue])
     case object([Member])
     case null
+    /// One value, written already.
+    case written(String)
 
     struct Member: Equatable, Sendable {
         var key: String
@@ -33,6 +35,7 @@ enum JSONValue: Equatable, Sendable, CustomStringConvertible {
         case .object(let members):
             "{" + members.map { "\(JSONLine.quoted($0.key)):\($0.value)" }.joined(separator: ",") + "}"
         case .null: "null"
+        case .written(let json): json
         }
     }
 }

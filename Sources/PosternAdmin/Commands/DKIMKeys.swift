@@ -1,0 +1,112 @@
+// `postern dkim keys`: the keys that the configuration names, and whether postern-dkim can use them.
+
+internal import ArgumentParser
+internal import PosternAuth
+internal import PosternDaemon
+internal import PosternMail
+
+struct DKIMKeys: Subcommand {
+    static let configuration = CommandConfiguration(
+        commandName: "keys",
+        abstract: "Lists the configured keys.",
+        discussion: """
+            Prints for each [[dkim.key]] the name under which its record lies, its size, its file and whether \
+            \(KeyOwner.daemonUser) can use it, the authors that it signs for, and the logins that may use it. Files \
+            are judged as at a start: readable for \(KeyOwner.daemonUser) and for nobody else. DNS is not asked: that \
+            is `postern dkim testkey`.
+
+            With --json, one object on one line. algorithm and bits are null and problem is a text where the file \
+            cannot be used; from is null for the domain and its subdomains:
+              {"keys":[{"domain":"example.com","selector":"2026q4",
+              "name":"2026q4._domainkey.example.com","algorithm":"rsa-sha256",
+              "bits":2048,"file":"/etc/postern/keys/example.com/2026q4.pem",
+              "problem":null,"from":null,"users":[]}]}
+
+            EXAMPLES
+              postern dkim keys
+              postern dkim keys --json | jq -r '.keys[].name'
+
+            EXIT STATUS
+              0   done
+              64  the command line is wrong
+              78  the configuration is wrong, or a key cannot be used
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
+            """)
+
+    @OptionGroup var options: GlobalOptions
+
+    /// One key, and what became of its file.
+    private struct Row {
+        let entry: DKIMKeyEntry
+        let name: DKIMKeyName
+        let key: PrivateKey?
+        let problem: String?
+    }
+
+    func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
+        // Without its files the table can be listed also where a file is bad; with them all problems are known.
+        let (configuration, _) = try options.configurationNeeded(for: .dns, in: surroundings)
+        let whole = options.load(for: .dkim, in: surroundings)
+        let entries = (whole.configuration ?? configuration).dkim.entries
+        let reader = surroundings.keyReader()
+        let rows = try entries.map { entry throws(CommandFailure) in try Self.row(entry, reader: reader) }
+        // What is wrong with a file stands beside it.
+        let files = Set(entries.map { "\($0.path).file" })
+        let problems = whole.problems.filter { !files.contains($0.keyPath) }
+        var notes = problems.map { "\($0.severity == .error ? "error" : "warning"): \($0)" }
+        for row in rows {
+            if let advice = row.key.flatMap(KeyAdvice.onSize) { notes.append("warning: \(row.name.record): \(advice)") }
+        }
+        let isWhole = rows.allSatisfy { $0.problem == nil } && !problems.contains { $0.severity == .error }
+        if !isWhole, let advice = KeyAdvice.onRights(of: reader) { notes.append(advice) }
+        let status = isWhole ? ExitStatus.done : .badConfiguration
+        guard !options.json else {
+            return CommandOutput(json: ["keys": .list(rows.map(Self.json))], notes: notes, status: status)
+        }
+        if rows.isEmpty { notes.append("\(options.configPath) has no [[dkim.key]]: nothing is signed") }
+        return CommandOutput(text: rows.map(Self.text).joined(separator: "\n"), notes: notes, status: status)
+    }
+
+    private static func row(_ entry: DKIMKeyEntry, reader: UserIdentity) throws(CommandFailure) -> Row {
+        let name = try keyName(domain: entry.domain, selector: entry.selector)
+        do throws(DKIMKeyEntryError) {
+            return Row(entry: entry, name: name, key: try entry.privateKey(for: reader), problem: nil)
+        } catch {
+            return Row(entry: entry, name: name, key: nil, problem: error.description)
+        }
+    }
+
+    /// Some lines, each with its line end.
+    private static func text(_ row: Row) -> String {
+        let entry = row.entry
+        let size = row.key.map { "\($0.algorithm.rawValue), \($0.bits) bits" } ?? "unknown"
+        let members = [
+            ("domain", "\(entry.domain)"), ("selector", "\(entry.selector)"), ("key", size),
+            ("file", LogText.escaped(Array(entry.file.utf8))), ("state", row.problem ?? "ok"),
+            ("from", entry.from.isEmpty ? "\(entry.domain) and its subdomains" : list(entry.from)),
+            ("users", entry.users.isEmpty ? "none" : list(entry.users)),
+        ]
+        let width = 10
+        let lines = members.map { name, value in
+            "  " + name + String(repeating: " ", count: max(1, width - name.count)) + value + "\n"
+        }
+        return "\(row.name.record)\n\(lines.joined())"
+    }
+
+    private static func list(_ texts: [String]) -> String {
+        texts.map { LogText.escaped(Array($0.utf8)) }.joined(separator: ", ")
+    }
+
+    private static func json(_ row: Row) -> JSONValue {
+        let entry = row.entry
+        return [
+            "domain": .text("\(entry.domain)"), "selector": .text("\(entry.selector)"),
+            "name": .text("\(row.name.record)"), "algorithm": .optional(row.key?.algorithm.rawValue),
+            "bits": .optional(row.key?.bits), "file": .text(entry.file), "problem": .optional(row.problem),
+            "from": entry.from.isEmpty ? .null : .list(entry.from.map(JSONValue.text)),
+            "users": .list(entry.users.map(JSONValue.text)),
+        ]
+    }
+}
