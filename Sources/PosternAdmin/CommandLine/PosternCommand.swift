@@ -33,7 +33,10 @@ struct PosternCommand: SubcommandGroup {
               \(DaemonArguments.defaultConfiguration)
             """,
         version: DaemonArguments.versionText(program: "postern"),
-        subcommands: [CheckCommand.self, ShowCommand.self, DKIMCommand.self, DNSCommand.self])
+        subcommands: [
+            CheckCommand.self, ShowCommand.self, StatusCommand.self, ReloadCommand.self, DKIMCommand.self,
+            DNSCommand.self,
+        ])
 }
 
 /// `postern dkim`.

@@ -99,8 +99,11 @@ extension Configuration {
         }
         switch role {
         case .dkim: compare("listen.dkim", \.listen.dkim)
+        case .dmarc: compare("listen.dmarc", \.listen.dmarc)
+        case .policy: compare("listen.policy", \.listen.policy)
+        case .rate: compare("listen.rate", \.listen.rate)
         case .dns: compare("listen.dns", \.listen.dns)
-        default: break
+        case .check: break
         }
         if role != .dns { compare("listen.dns", \.listen.dnsClientEndpoint) }
         compare("listen.control", \.listen.control)

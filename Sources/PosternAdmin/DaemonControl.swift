@@ -1,0 +1,104 @@
+// Asking the daemons on this machine over their control sockets: which ones there are, where they listen, and what came
+// back. A daemon may be someone else's program by the time root asks it: its answer is data, and its texts are shown
+// without control characters.
+
+internal import Glibc
+internal import PosternDaemon
+internal import PosternMail
+internal import PosternSocket
+
+/// The daemons of this release.
+enum DaemonName: String, CaseIterable, Sendable {
+    case dns = "postern-dns"
+    case dkim = "postern-dkim"
+
+    /// - Parameter text: `postern-dkim`, or `dkim` for short.
+    init?(argument text: String) {
+        guard let name = DaemonName(rawValue: text) ?? DaemonName(rawValue: "postern-\(text)") else { return nil }
+        self = name
+    }
+
+    static let list = allCases.map(\.rawValue).joined(separator: ", ")
+}
+
+/// What became of a question to one daemon.
+enum DaemonAnswer: Sendable {
+    case document(ControlDocument)
+    case notRunning
+    /// It could not be asked, did not answer, or would not.
+    case failed(String)
+}
+
+struct DaemonControl {
+    /// Where the control sockets are: `listen.control`.
+    let folder: String
+    /// What there is to know about how the folder was found.
+    let notes: [String]
+
+    /// Longest wait for one daemon; a reload reads keys and lists from disk.
+    static let maxWait = Duration.seconds(15)
+
+    /// A broken file is no reason not to ask: that may be the very question.
+    init(_ options: GlobalOptions) {
+        let result = Configuration.load(path: options.configPath, for: .dns)
+        if let configuration = result.configuration {
+            (folder, notes) = (configuration.listen.control, [])
+            return
+        }
+        folder = Self.defaultFolder
+        let isAbsent = options.config == nil && access(options.configPath, F_OK) != 0
+        notes =
+            isAbsent
+            ? [] : ["warning: \(options.configPath) has problems; looking for the control sockets in \(folder)"]
+    }
+
+    /// What an empty configuration says.
+    private static var defaultFolder: String {
+        Configuration.read([], file: "", folder: "/", for: .dns).configuration?.listen.control ?? "/run/postern"
+    }
+
+    func ask(_ daemon: DaemonName, _ request: String) -> DaemonAnswer {
+        let endpoint = ControlSocket.endpoint(folder: folder, program: daemon.rawValue)
+        let octets: [UInt8]
+        do throws(SocketError) {
+            octets = try ControlClient.ask(endpoint, request, until: .after(Self.maxWait))
+        } catch .system(_, ENOENT), .system(_, ECONNREFUSED), .system(_, ENOTDIR) {
+            return .notRunning
+        } catch {
+            return .failed("\(error)")
+        }
+        do throws(ControlDocumentError) {
+            let document = try ControlDocument(octets)
+            if let trouble = document["error"]?.text { return .failed(Self.printable(trouble)) }
+            return .document(document)
+        } catch {
+            return .failed("\(error)")
+        }
+    }
+
+    /// A daemon's text for a terminal: what could move the cursor becomes `?`.
+    static func printable(_ text: String) -> String {
+        String(
+            String.UnicodeScalarView(
+                text.unicodeScalars.map { scalar in
+                    switch scalar.properties.generalCategory {
+                    case .control, .format, .lineSeparator, .paragraphSeparator: "?"
+                    default: scalar
+                    }
+                }))
+    }
+}
+
+extension JSONValue {
+    init(_ document: ControlDocument) {
+        self =
+            switch document {
+            case .text(let text): .text(text)
+            case .number(let number): .number(Int(number))
+            case .boolean(let flag): .boolean(flag)
+            case .list(let elements): .list(elements.map(JSONValue.init))
+            case .object(let members): .object(members.map { Member(key: $0.key, value: JSONValue($0.value)) })
+            case .null: .null
+            }
+    }
+}
