@@ -41,7 +41,7 @@ struct DaemonControl {
     /// A broken file is no reason not to ask: that may be the very question.
     init(_ options: GlobalOptions) {
         let result = Configuration.load(path: options.configPath, for: .dns)
-        if let configuration = result.configuration {
+        if let configuration = result.readable {
             (folder, notes) = (configuration.listen.control, [])
             return
         }
@@ -49,7 +49,7 @@ struct DaemonControl {
         let isAbsent = options.config == nil && access(options.configPath, F_OK) != 0
         notes =
             isAbsent
-            ? [] : ["warning: \(options.configPath) has problems; looking for the control sockets in \(folder)"]
+            ? [] : ["warning: \(options.configPath) cannot be read; looking for the control sockets in \(folder)"]
     }
 
     /// What an empty configuration says.

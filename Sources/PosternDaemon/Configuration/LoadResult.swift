@@ -4,6 +4,9 @@
 public struct LoadResult: Sendable {
     /// The snapshot for a start; nil if a problem is an error.
     public let configuration: Configuration?
+    /// What could be read, whatever is wrong, with defaults in the place of mistakes: for finding the daemons' sockets.
+    /// No mail is judged by it.
+    public let readable: Configuration?
     /// In the order in which they stand in the file.
     public let problems: [ConfigurationProblem]
     /// What is right and yet hardly meant: `check` tells it, nothing is refused because of it.
@@ -13,7 +16,9 @@ public struct LoadResult: Sendable {
     public var flawless: Configuration? { problems.isEmpty ? configuration : nil }
 
     /// There is nothing to read; `problem` says why.
-    init(_ problem: ConfigurationProblem) { (configuration, problems, advice) = (nil, [problem], []) }
+    init(_ problem: ConfigurationProblem) {
+        (configuration, readable, problems, advice) = (nil, nil, [problem], [])
+    }
 
     /// The file as a whole is the problem.
     init(whole file: String, _ text: String) {
@@ -29,6 +34,7 @@ public struct LoadResult: Sendable {
             return problem
         }
         self.configuration = judged.contains { $0.severity == .error } ? nil : configuration
+        readable = configuration
         problems = Self.inOrder(judged)
         advice = Self.inOrder(reader.advice)
     }
