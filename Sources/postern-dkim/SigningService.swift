@@ -14,7 +14,7 @@ struct SigningService: Sendable {
     let ownIDs: AuthservIDs
     let verify: Bool
     let verification: DKIMVerificationSettings
-    let signing: DKIMSigningSettings
+    var signing: DKIMSigningSettings
     let authorRule: AuthorRule
     var keys: [DKIMSigningKey]
     let publicKeys: PublicKeyCache

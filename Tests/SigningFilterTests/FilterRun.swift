@@ -14,6 +14,7 @@ struct FilterBench {
     static let ed25519 = Result { try PrivateKey.generate(.ed25519) }
 
     let log = RecordingLog()
+    let clock = ScriptedClock()
     let zone: ZoneResolver
     var service: SigningService
 
@@ -41,7 +42,7 @@ struct FilterBench {
                 relays: [try Network("203.0.113.0/24")], passthrough: ["REINJECT"]),
             authservID: "example.net", ownIDs: AuthservIDs(["example.net", "*.example.net"]), verify: verify,
             verification: DKIMVerificationSettings(), signing: DKIMSigningSettings(), authorRule: rule, keys: keys,
-            publicKeys: PublicKeyCache(), log: log, now: { UnixTime(seconds: 1_790_000_000) }, dns: { zone })
+            publicKeys: PublicKeyCache(), log: log, now: clock.now, dns: { zone })
     }
 
     /// A character-string of a zone file holds 255 octets at most.

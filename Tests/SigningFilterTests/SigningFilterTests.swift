@@ -164,6 +164,15 @@ struct SigningFilterTests {
         #expect(bench.session("192.0.2.7").send(other).results?.components(of: "dkim=permerror") == 2)
     }
 
+    @Test("a signature holds until x=, and no second longer", arguments: [(3600, "pass"), (3601, "permerror")])
+    func expiry(_ seconds: Int, _ result: String) throws {
+        var bench = try FilterBench()
+        bench.service.signing.expire = .seconds(3600)
+        let signed = bench.session("127.0.0.1").send(mail).applied(to: MessageText(octets: mail.utf8))
+        bench.clock.advance(by: .seconds(seconds))
+        #expect(bench.session("192.0.2.7").send(signed).results?.components(of: "dkim=\(result)") == 2)
+    }
+
     @Test("keys are prefetched while a long body comes in, once", arguments: [(65_535, 2), (65_534, 0)])
     func prefetch(_ chunk: Int, _ expected: Int) throws {
         let body = [UInt8](repeating: 0x61, count: 2 * chunk) + [0x0D, 0x0A]
