@@ -1,5 +1,6 @@
 // The words of a command line: what is usage, what is help, where global options may stand.
 
+import PosternDaemon
 import Testing
 
 @testable import PosternAdmin
@@ -21,7 +22,12 @@ import Testing
             ["dkim", "genkey", "--domain", "example.com", "--selector", "s", "--bits", "8192"],
             ["dkim", "genkey", "--domain", "example.com", "--selector", "s", "--bits", "2048", "--ed25519"],
             ["dkim", "genkey", "--domain", "example.com", "--selector", "s", "--out", ""],
-            ["dkim", "record", "key.pem"],
+            ["dkim", "record", "key.pem"], ["dkim", "keys", "x"], ["show", "x"], ["show", "--some"],
+            ["dkim", "testkey", "a", "b", "c"], ["dkim", "testkey", "example"],
+            ["dkim", "testkey", "example.com", "a/b"],
+            ["dkim", "testkey", "--key", "f"], ["dkim", "testkey", "--domain", "example.com", "--selector", "s"],
+            ["dkim", "testkey", "--key", "f", "--domain", "example.com"],
+            ["dkim", "testkey", "example.com", "--key", "f", "--domain", "example.com", "--selector", "s"],
             ["dkim", "sign", "m", "--key", "key.pem"], ["dkim", "sign", "m", "--key", "example.com:s:"],
             ["dkim", "sign", "m", "--key", "key.pem", "--domain", "example.com"],
             ["dkim", "sign", "m", "--key", "a", "--key", "b", "--domain", "example.com", "--selector", "s"],
@@ -54,20 +60,34 @@ import Testing
         #expect(result.output.notes.isEmpty)
     }
 
-    @Test(
-        "every subcommand has an abstract, takes the global options, and documents its statuses",
-        arguments: [
-            ["check"], ["dkim", "genkey"], ["dkim", "record"], ["dkim", "sign"], ["dkim", "verify"], ["dns", "query"],
-        ])
-    func documented(path: [String]) throws {
-        let text = try Postern().run(path + ["--help"]).text
-        for word in ["OVERVIEW: ", "EXAMPLES", "EXIT STATUS", "--config <file>", "--json", "--resolver <resolver>"] {
-            #expect(text.contains(word), "\(word) is missing")
+    @Test("every command has an abstract, examples, and documents its statuses, on 80 columns") func documented() {
+        let helps = PosternCommand.help(columns: 80)
+        #expect(helps.count > 10)
+        for help in helps {
+            let (words, text, abstract) = (help.words, help.text, help.abstract)
+            var sections = ["OVERVIEW: ", "\nEXAMPLES\n", "\nEXIT STATUS\n"]
+            if help.isSubcommand { sections += ["\nFILES\n", "--config <file>", "--json", "--resolver <resolver>"] }
+            for section in sections { #expect(text.contains(section), "\(words): \(section) is missing") }
+            #expect(abstract.hasSuffix(".") && abstract.first?.isUppercase == true, "\(words): \(abstract)")
+            for line in text.split(separator: "\n") { #expect(line.count <= 80, "\(words): \(line)") }
+            // What is laid out by hand is indented: a broken line of it would go on at the margin.
+            let layout = text.split(separator: "\nEXAMPLES\n").last?.split(separator: "\n\nUSAGE: ").first ?? ""
+            let lines = layout.split(separator: "\n")
+            let isLaidOut = lines.allSatisfy { $0.hasPrefix("  ") || ["EXIT STATUS", "FILES"].contains($0) }
+            #expect(lines.count > 3 && isLaidOut, "\(words): \(lines)")
         }
-        // What is laid out by hand is indented: a broken line of it would go on at the margin.
-        let layout = text.split(separator: "\nEXAMPLES\n").last?.split(separator: "\n\nUSAGE: ").first ?? ""
-        let lines = layout.split(separator: "\n")
-        #expect(lines.count > 4 && lines.allSatisfy { $0.hasPrefix("  ") || $0 == "EXIT STATUS" }, "\(lines)")
+    }
+
+    @Test("every status that a help text documents is one, in order") func statuses() {
+        let known = Set(ExitStatus.allCases.map(\.rawValue))
+        for help in PosternCommand.help(columns: 80) {
+            let words = help.words
+            let section = help.text.split(separator: "\nEXIT STATUS\n").last
+            let lines = section?.split(separator: "\n\n").first?.split(separator: "\n") ?? []
+            let numbers = lines.compactMap { $0.split(separator: " ").first.flatMap { Int32($0) } }
+            #expect(numbers == numbers.sorted() && known.isSuperset(of: numbers), "\(words): \(numbers)")
+            #expect(numbers.starts(with: [0]) && numbers.contains(64), "\(words): \(numbers)")
+        }
     }
 
     @Test(

@@ -18,6 +18,8 @@ import Testing
         example.com. MX 10 mx1.example.com.
         example.com. NS ns1.example.com.
         www.example.com. CNAME example.com.
+        two.example.com. CNAME one.example.com.
+        one.example.com. CNAME gone.example.com.
         txt.example.com. TXT "a \\"quoted\\" \\200" " and \\\\ more"
         1.2.0.192.in-addr.arpa. PTR mx1.example.com.
         odd.example.com. TYPE65280 \\# 3 0A0B0C
@@ -30,55 +32,65 @@ import Testing
             (
                 ["example.com"], "example.com. 300 IN A 192.0.2.1\nexample.com. 300 IN A 192.0.2.2\n",
                 #""name":"example.com","type":"a","result":"records","ttl":300,"#
-                    + #""records":[{"address":"192.0.2.1"},{"address":"192.0.2.2"}]"#
+                    + #""cnames":[],"records":[{"address":"192.0.2.1"},{"address":"192.0.2.2"}]"#
             ),
             (
                 ["Example.COM.", "aaaa"], "example.com. 300 IN AAAA 2001:db8::1\n",
                 #""name":"example.com","type":"aaaa","result":"records","ttl":300,"#
-                    + #""records":[{"address":"2001:db8::1"}]"#
+                    + #""cnames":[],"records":[{"address":"2001:db8::1"}]"#
             ),
             (
                 ["example.com", "MX"], "example.com. 300 IN MX 10 mx1.example.com.\n",
                 #""name":"example.com","type":"mx","result":"records","ttl":300,"#
-                    + #""records":[{"preference":10,"exchange":"mx1.example.com"}]"#
+                    + #""cnames":[],"records":[{"preference":10,"exchange":"mx1.example.com"}]"#
             ),
             (
-                ["www.example.com", "NS"], "www.example.com. 300 IN NS ns1.example.com.\n",
+                ["www.example.com", "NS"],
+                "www.example.com. 300 IN CNAME example.com.\nexample.com. 300 IN NS ns1.example.com.\n",
                 #""name":"www.example.com","type":"ns","result":"records","ttl":300,"#
+                    + #""cnames":[{"name":"www.example.com","target":"example.com","ttl":300}],"#
                     + #""records":[{"name":"ns1.example.com"}]"#
+            ),
+            (
+                ["two.example.com", "MX"],
+                "two.example.com. 300 IN CNAME one.example.com.\none.example.com. 300 IN CNAME gone.example.com.\n"
+                    + "no such name\n",
+                #""name":"two.example.com","type":"mx","result":"nxdomain","ttl":null,"#
+                    + #""cnames":[{"name":"two.example.com","target":"one.example.com","ttl":300},"#
+                    + #"{"name":"one.example.com","target":"gone.example.com","ttl":300}],"records":[]"#
             ),
             (
                 ["www.example.com", "CNAME"], "www.example.com. 300 IN CNAME example.com.\n",
                 #""name":"www.example.com","type":"cname","result":"records","ttl":300,"#
-                    + #""records":[{"name":"example.com"}]"#
+                    + #""cnames":[],"records":[{"name":"example.com"}]"#
             ),
             (
                 ["example.com", "SOA"], "example.com. 300 IN SOA ns1.example.com. ; minimum 60\n",
                 #""name":"example.com","type":"soa","result":"records","ttl":300,"#
-                    + #""records":[{"primary":"ns1.example.com","minimum":60}]"#
+                    + #""cnames":[],"records":[{"primary":"ns1.example.com","minimum":60}]"#
             ),
             (
                 ["txt.example.com", "TXT"], "txt.example.com. 300 IN TXT \"a \\\"quoted\\\" \\200 and \\\\ more\"\n",
                 ##""name":"txt.example.com","type":"txt","result":"records","ttl":300,"##
-                    + ##""records":[{"text":"a \"quoted\" \##u{FFFD} and \\ more"}]"##
+                    + ##""cnames":[],"records":[{"text":"a \"quoted\" \##u{FFFD} and \\ more"}]"##
             ),
             (
                 ["192.0.2.1"], "1.2.0.192.in-addr.arpa. 300 IN PTR mx1.example.com.\n",
                 #""name":"1.2.0.192.in-addr.arpa","type":"ptr","result":"records","ttl":300,"#
-                    + #""records":[{"name":"mx1.example.com"}]"#
+                    + #""cnames":[],"records":[{"name":"mx1.example.com"}]"#
             ),
             (
                 ["odd.example.com", "TYPE65280"], "odd.example.com. 300 IN TYPE65280 \\# 3 0a0b0c\n",
                 #""name":"odd.example.com","type":"type65280","result":"records","ttl":300,"#
-                    + #""records":[{"octets":"0a0b0c"}]"#
+                    + #""cnames":[],"records":[{"octets":"0a0b0c"}]"#
             ),
             (
                 ["example.com", "TXT"], "no data\n",
-                #""name":"example.com","type":"txt","result":"nodata","ttl":null,"records":[]"#
+                #""name":"example.com","type":"txt","result":"nodata","ttl":null,"cnames":[],"records":[]"#
             ),
             (
                 ["no.example.com"], "no such name\n",
-                #""name":"no.example.com","type":"a","result":"nxdomain","ttl":null,"records":[]"#
+                #""name":"no.example.com","type":"a","result":"nxdomain","ttl":null,"cnames":[],"records":[]"#
             ),
         ] as [([String], String, String)])
     func answers(words: [String], text: String, json: String) throws {
@@ -101,7 +113,7 @@ import Testing
         #expect(
             json.text
                 == #"{"name":"example.com","type":"a","result":"temperror","ttl":null,"#
-                + #""records":[],"reason":"SERVFAIL"}"#
+                + #""cnames":[],"records":[],"reason":"SERVFAIL"}"#
                 + "\n")
         #expect(json.status == 69)
     }

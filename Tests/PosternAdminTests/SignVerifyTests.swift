@@ -10,53 +10,6 @@ import Testing
 
 @testable import PosternAdmin
 
-/// Two keys of example.com, RSA and Ed25519, and their zone, made once: an RSA key takes longer than all that is done
-/// with it here.
-private struct MadeKeys: Sendable {
-    var files: [String: [UInt8]] = [:]
-    var zone = ""
-
-    static let shared = Result { try MadeKeys() }
-
-    init() throws {
-        let folder = try Folder()
-        for (selector, options) in [("r", []), ("e", ["--ed25519"])] {
-            let name = selector + ".pem"
-            zone += try Postern().run(
-                ["dkim", "genkey", "--domain", "example.com", "--selector", selector, "--out", folder.file(name)]
-                    + options
-            ).text
-            files[name] = try folder.read(name)
-        }
-    }
-}
-
-/// The keys in a folder of one test.
-private struct Keys {
-    let folder: Folder
-    let zone: String
-
-    init() throws {
-        let made = try MadeKeys.shared.get()
-        folder = try Folder()
-        zone = made.zone
-        for (name, octets) in made.files {
-            try folder.write(octets, to: name)
-            guard chmod(folder.file(name), 0o400) == 0 else { throw POSIXError(.EPERM) }
-        }
-    }
-
-    var options: [String] {
-        ["--key", "example.com:r:\(folder.file("r.pem"))", "--key", "example.com:e:\(folder.file("e.pem"))"]
-    }
-    func sign(_ message: [UInt8], _ more: String...) throws -> Postern.Result {
-        try Postern(input: message).run(["dkim", "sign", "-"] + options + more)
-    }
-    func verify(_ message: [UInt8], _ more: String...) throws -> Postern.Result {
-        try Postern(zone: zone, input: message).run(["dkim", "verify", "-"] + more)
-    }
-}
-
 @Suite("dkim sign and verify") struct SignVerifyTests {
     private let keys: Keys
     private var folder: Folder { keys.folder }

@@ -17,13 +17,17 @@ struct PosternCommand: SubcommandGroup {
 
             EXAMPLES
               postern check
+              postern status
               postern dkim genkey --domain example.com --selector 2026q4
+              postern dkim testkey
               postern dkim verify message.eml
               postern dns query 2026q4._domainkey.example.com TXT
+              postern help dkim verify
 
             EXIT STATUS
               0   done
-              1   a negative finding where a script would ask: no signature passes
+              1   a negative finding where a script would ask: no signature passes,
+                  a key is not published
               64  the command line is wrong
               65  the data given is wrong: no message, no key
               69  something needed is not there: a file, a socket, a DNS answer
@@ -46,7 +50,23 @@ struct DKIMCommand: SubcommandGroup {
         abstract: "Makes DKIM keys, signs and verifies (RFC 6376, RFC 8463).",
         discussion: """
             A key is made by genkey, published by putting the record that it prints into the zone, and used by adding \
-            the block that it prints to the configuration.
+            the block that it prints to the configuration. testkey tells at any time whether receivers find what they \
+            need.
+
+            EXAMPLES
+              postern dkim genkey --domain example.com --selector 2026q4
+              postern dkim testkey --key keys/example.com/2026q4.pem \\
+                  --domain example.com --selector 2026q4
+              postern dkim sign message.eml | postern dkim verify -
+
+            EXIT STATUS
+              0   done
+              1   a negative finding: no signature passes, a key is not published, no
+                  key signs for the author
+              64  the command line is wrong
+              65  the data given is wrong: no message, no key
+              69  something needed is not there: a file, a DNS answer
+              78  the configuration is wrong
             """,
         subcommands: [
             DKIMGenkey.self, DKIMRecord.self, DKIMTestkey.self, DKIMKeys.self, DKIMSign.self, DKIMVerify.self,
@@ -58,6 +78,18 @@ struct DNSCommand: SubcommandGroup {
     static let configuration = CommandConfiguration(
         commandName: "dns",
         abstract: "Asks DNS the way the daemons do.",
+        discussion: """
+            Asks postern-dns, as the daemons do; --resolver asks another server.
+
+            EXAMPLES
+              postern dns query example.com MX
+
+            EXIT STATUS
+              0   answered
+              64  the command line is wrong
+              69  nobody could tell
+              78  the configuration is wrong
+            """,
         subcommands: [DNSQuery.self])
 }
 
@@ -85,6 +117,30 @@ struct GlobalOptions: ParsableArguments {
             do throws(ResolverError) { return try Resolver(text) } catch { throw ValidationError(error.description) }
         })
     var resolver: Resolver?
+}
+
+extension PosternCommand {
+    /// The help of one command.
+    struct Help: Hashable, Sendable {
+        /// How it is called, without the program's name.
+        var words: [String]
+        var abstract: String
+        /// Whether it does something, and has no commands below it.
+        var isSubcommand: Bool
+        var text: String
+    }
+
+    /// The help of every command, each group before what is below it.
+    static func help(columns: Int) -> [Help] {
+        func below(_ words: [String], _ type: any ParsableCommand.Type) -> [Help] {
+            let own = Help(
+                words: words, abstract: type.configuration.abstract, isSubcommand: type is any Subcommand.Type,
+                text: helpMessage(for: type, columns: columns))
+            return [own]
+                + type.configuration.subcommands.flatMap { below(words + [$0.configuration.commandName ?? ""], $0) }
+        }
+        return below([], PosternCommand.self)
+    }
 }
 
 extension GlobalOptions {

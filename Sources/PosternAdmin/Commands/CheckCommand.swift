@@ -7,6 +7,7 @@ struct CheckCommand: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Reads the configuration and reports everything that is wrong.",
+        usage: "postern check [<options>] [<file>]",
         discussion: """
             Looks at the tables of all daemons and at the files that they name. Prints one line for each problem:
               FILE:LINE:COLUMN: key.path: expected …, found …
@@ -29,6 +30,9 @@ struct CheckCommand: Subcommand {
               0   no problem
               64  the command line is wrong
               78  there are problems, or the file cannot be read
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
             """)
 
     @OptionGroup var options: GlobalOptions

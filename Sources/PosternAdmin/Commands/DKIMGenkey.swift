@@ -9,6 +9,7 @@ struct DKIMGenkey: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "genkey",
         abstract: "Makes a DKIM key and prints what to publish.",
+        usage: "postern dkim genkey [<options>] --domain <domain> --selector <selector>",
         discussion: """
             Writes a new private key (PKCS #8, PEM, mode 0400) and prints its TXT record as lines for a zone file; \
             the lines that begin with ";" are comments and hold the block for the configuration. Run as root, the \
@@ -25,6 +26,10 @@ struct DKIMGenkey: Subcommand {
               0   the key was made
               64  the command line is wrong
               69  the file could not be written, or is there and --force is not given
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
+              keys/DOMAIN/SELECTOR.pem, in the folder of the configuration
             """)
 
     @OptionGroup var options: GlobalOptions

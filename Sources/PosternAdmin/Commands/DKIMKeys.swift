@@ -9,6 +9,7 @@ struct DKIMKeys: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "keys",
         abstract: "Lists the configured keys.",
+        usage: "postern dkim keys [<options>]",
         discussion: """
             Prints for each [[dkim.key]] the name under which its record lies, its size, its file and whether \
             \(KeyOwner.daemonUser) can use it, the authors that it signs for, and the logins that may use it. Files \
@@ -46,10 +47,13 @@ struct DKIMKeys: Subcommand {
     }
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        // Without its files the table can be listed also where a file is bad; with them all problems are known.
-        let (configuration, _) = try options.configurationNeeded(for: .dns, in: surroundings)
         let whole = options.load(for: .dkim, in: surroundings)
-        let entries = (whole.configuration ?? configuration).dkim.entries
+        // Listed also where something is wrong; what cannot be read at all is told as everywhere.
+        let readable =
+            if let readable = whole.readable { readable } else {
+                try options.configurationNeeded(for: .dkim, in: surroundings).0
+            }
+        let entries = readable.dkim.entries
         let reader = surroundings.keyReader()
         let rows = try entries.map { entry throws(CommandFailure) in try Self.row(entry, reader: reader) }
         // What is wrong with a file stands beside it.

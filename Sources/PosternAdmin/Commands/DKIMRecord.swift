@@ -8,6 +8,10 @@ struct DKIMRecord: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "record",
         abstract: "Prints the TXT record of a private key.",
+        usage: """
+            postern dkim record [<options>] --domain <domain> --selector <selector>
+                [<file>]
+            """,
         discussion: """
             Without <file>, the key is the one that the configuration names for this domain and selector. The record \
             is printed as lines for a zone file, or with --json as
@@ -25,6 +29,9 @@ struct DKIMRecord: Subcommand {
               65  <file> holds no private key for DKIM
               69  <file> cannot be read
               78  the configuration is wrong, or has no such key
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
             """)
 
     @OptionGroup var options: GlobalOptions

@@ -9,6 +9,7 @@ struct DKIMSign: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "sign",
         abstract: "Signs a message and prints it.",
+        usage: "postern dkim sign [<options>] <file>",
         discussion: """
             Prints the message with one DKIM-Signature field for each key on top; its other octets stay as they are. \
             LF line ends are signed as the CRLF that they become on the way, and the new fields end their lines as \
@@ -30,6 +31,9 @@ struct DKIMSign: Subcommand {
               65  <file> is no message or has no author, or a key file holds no key
               69  a file cannot be read
               78  the configuration is wrong
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
             """)
 
     @OptionGroup var options: GlobalOptions

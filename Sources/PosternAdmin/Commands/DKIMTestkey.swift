@@ -10,6 +10,11 @@ struct DKIMTestkey: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "testkey",
         abstract: "Tests whether DNS publishes our keys.",
+        usage: """
+            postern dkim testkey [<options>] [<domain> [<selector>]]
+            postern dkim testkey [<options>] --key <file> --domain <domain>
+                --selector <selector>
+            """,
         discussion: """
             Asks DNS for the record of each configured key, or of those of <domain>, or of the one with <selector> \
             too, or of the key in a file that is not configured yet; reads it as verifiers do, and holds it against \

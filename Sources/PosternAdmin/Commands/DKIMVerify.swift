@@ -9,6 +9,7 @@ struct DKIMVerify: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "verify",
         abstract: "Verifies the DKIM signatures of a message.",
+        usage: "postern dkim verify [<options>] <file>",
         discussion: """
             Prints one line for each signature: its result (RFC 8601 §2.7.1), the reason if it is not pass, and what \
             is known of it. LF line ends are taken as CRLF, and an mbox "From " line at the top is skipped. Keys are \
@@ -32,6 +33,9 @@ struct DKIMVerify: Subcommand {
               65  <file> is no message: empty, no header, or larger than \(Files.maxMessageOctets / 1_048_576) MiB
               69  <file> cannot be read
               78  the configuration is wrong
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
             """)
 
     @OptionGroup var options: GlobalOptions

@@ -9,14 +9,16 @@ struct DNSQuery: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "query",
         abstract: "Asks postern-dns one question.",
+        usage: "postern dns query [<options>] <name> [<type>]",
         discussion: """
-            Prints the records at the end of the CNAME chain as a zone file would, "no such name", "no data" (the \
-            name is there, without records of this type), or "temporary failure: " and why. An address in place of \
-            <name> asks for its PTR record. The character-strings of a TXT record are joined, as the daemons read \
+            Prints as a zone file would the CNAME records on the way and the records at their end, or else "no such \
+            name", "no data" (the name is there, without records of this type), or "temporary failure: " and why. An \
+            address in place of <name> asks for its PTR record. The character-strings of a TXT record are joined, as the daemons read \
             them.
 
             With --json, one object on one line; result is records, nodata, nxdomain or temperror:
-              {"name":"example.com","type":"mx","result":"records","ttl":300,
+              {"name":"www.example.com","type":"mx","result":"records","ttl":300,
+              "cnames":[{"name":"www.example.com","target":"example.com","ttl":300}],
               "records":[{"preference":10,"exchange":"mx1.example.com"}],"reason":null}
 
             EXAMPLES
@@ -29,6 +31,9 @@ struct DNSQuery: Subcommand {
               64  the command line is wrong
               69  temporary failure: nobody could tell
               78  the configuration is wrong
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
             """)
 
     @OptionGroup var options: GlobalOptions
@@ -61,15 +66,16 @@ struct DNSQuery: Subcommand {
             ? options.configurationIfAny(for: .dns, in: surroundings) : LoadedConfiguration()
         let resolver = try options.resolver(loaded)
         let question = question
-        let answer = surroundings.dns(resolver, log).answer(to: question)
+        let dns: any DNSAnswering = surroundings.dns(resolver, log)
+        let (answer, links) = CNAMELink.answer(to: question, dns: dns)
         var status = ExitStatus.done
         if case .temporaryFailure = answer { status = .unavailable }
         let notes = loaded.notes + log.notes(on: resolver)
         guard !options.json else {
             return CommandOutput(
-                json: AnswerText.json(question, answer), notes: notes, status: status)
+                json: AnswerText.json(question, answer, links: links), notes: notes, status: status)
         }
-        return CommandOutput(text: AnswerText.lines(question, answer), notes: notes, status: status)
+        return CommandOutput(text: AnswerText.lines(question, answer, links: links), notes: notes, status: status)
     }
 
     private static func subject(_ text: String) throws(ValidationError) -> Subject {

@@ -7,6 +7,7 @@ struct ReloadCommand: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "reload",
         abstract: "Lets the daemons read the configuration again.",
+        usage: "postern reload [<options>] [<daemon> ...]",
         discussion: """
             Each daemon that runs reads its file. Without a single problem it goes on with what it read: mail that \
             is under way ends as it began, and what comes then is judged by the new. With any problem, be it in \
@@ -15,8 +16,9 @@ struct ReloadCommand: Subcommand {
 
             With --json, one object on one line; result is adopted, refused, or null for a daemon that did not \
             answer:
-              {"daemons":[{"name":"postern-dkim","running":true,"error":null,"result":"refused","generation":2,
-              "problems":[{"file":…,"line":3,"column":8,"key":"host.name","text":…}],"notices":[]}]}
+              {"daemons":[{"name":"postern-dkim","running":true,"error":null,
+              "result":"refused","generation":2,"problems":[{"file":…,"line":3,
+              "column":8,"key":"host.name","text":…}],"notices":[]}]}
 
             EXAMPLES
               postern check && postern reload
@@ -27,6 +29,9 @@ struct ReloadCommand: Subcommand {
               64  the command line is wrong
               69  no daemon runs, one named here does not, or one did not answer
               78  refused: the configuration has problems
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
             """)
 
     @OptionGroup var options: GlobalOptions

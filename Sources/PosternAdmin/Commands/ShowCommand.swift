@@ -8,6 +8,7 @@ struct ShowCommand: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "show",
         abstract: "Prints what the configuration says beside the defaults.",
+        usage: "postern show [<options>] [--all]",
         discussion: """
             Prints TOML that could be the configuration: the keys whose values are not the defaults, or with --all \
             every key. Lists that stand in files of their own are written out, and paths are absolute. With --all, \

@@ -8,16 +8,19 @@ struct StatusCommand: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
         abstract: "Tells how the daemons are.",
+        usage: "postern status [<options>] [<daemon> ...]",
         discussion: """
             For each daemon: release, time since its start, transactions under way, which configuration it works \
             with, the last warning, and its counters that are not 0. Each daemon is asked over its control socket \
             in listen.control, which answers root and the daemon's own user.
 
             With --json, one object on one line, with all counters:
-              {"daemons":[{"name":"postern-dkim","running":true,"error":null,"status":{"version":"0.1.0","pid":812,
-              "uptime":3600,"configuration":{"file":…,"generation":2,"loaded":…,"refused":null},
-              "open_transactions":0,"counters":[{"metric":…,"label":…,"label_value":…,"value":7}],
-              "last_warning":{"time":…,"level":"warning","text":…,"count":1}}}]}
+              {"daemons":[{"name":"postern-dkim","running":true,"error":null,
+              "status":{"version":"0.1.0","pid":812,"uptime":3600,
+              "configuration":{"file":…,"generation":2,"loaded":…,"refused":null},
+              "open_transactions":0,"counters":[{"metric":…,"label":…,
+              "label_value":…,"value":7}],"last_warning":{"time":…,
+              "level":"warning","text":…,"count":1}}}]}
             status is null for a daemon that does not run or did not answer; refused tells time and problems of the \
             last reload when it changed nothing.
 
@@ -30,6 +33,9 @@ struct StatusCommand: Subcommand {
               0   all of them run
               64  the command line is wrong
               69  one does not run, or does not answer
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
             """)
 
     @OptionGroup var options: GlobalOptions

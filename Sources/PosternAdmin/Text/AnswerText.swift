@@ -5,13 +5,15 @@ internal import PosternMail
 
 enum AnswerText {
     /// What became of the question, each line with its line end.
-    static func lines(_ question: Question, _ answer: Answer) -> String {
-        switch answer {
-        case .records(let records, let ttl):
-            records.map { "\(absolute(question.name)) \(ttl) IN \(data($0))\n" }.joined()
-        case .noData: "no data\n"
-        case .noSuchName: "no such name\n"
-        case .temporaryFailure(let reason): "temporary failure: \(reason)\n"
+    /// - Parameter links: the CNAME records on the way.
+    static func lines(_ question: Question, _ answer: Answer, links: [CNAMELink]) -> String {
+        let way = links.map { "\(absolute($0.owner)) \($0.ttl) IN \(data(.cname($0.target)))\n" }.joined()
+        let end = absolute(links.last?.target ?? question.name)
+        return switch answer {
+        case .records(let records, let ttl): way + records.map { "\(end) \(ttl) IN \(data($0))\n" }.joined()
+        case .noData: way + "no data\n"
+        case .noSuchName: way + "no such name\n"
+        case .temporaryFailure(let reason): way + "temporary failure: \(reason)\n"
         }
     }
 
@@ -36,7 +38,7 @@ enum AnswerText {
     // MARK: JSON
 
     /// Every member is always there.
-    static func json(_ question: Question, _ answer: Answer) -> JSONValue {
+    static func json(_ question: Question, _ answer: Answer, links: [CNAMELink]) -> JSONValue {
         let (result, ttl, records, reason): (String, UInt32?, [RecordData], String?) =
             switch answer {
             case .records(let records, let ttl): ("records", ttl, records, nil)
@@ -46,8 +48,13 @@ enum AnswerText {
             }
         return [
             "name": .text("\(question.name)"), "type": .text("\(question.type)".lowercased()), "result": .text(result),
-            "ttl": .optional(ttl.map(Int.init)), "records": .list(records.map(json)), "reason": .optional(reason),
+            "ttl": .optional(ttl.map(Int.init)), "cnames": .list(links.map(json)), "records": .list(records.map(json)),
+            "reason": .optional(reason),
         ]
+    }
+
+    private static func json(_ link: CNAMELink) -> JSONValue {
+        ["name": .text("\(link.owner)"), "target": .text("\(link.target)"), "ttl": .number(Int(link.ttl))]
     }
 
     private static func json(_ record: RecordData) -> JSONValue {
