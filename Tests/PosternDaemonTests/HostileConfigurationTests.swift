@@ -32,6 +32,23 @@ struct HostileConfigurationTests {
         selector = "s"
         [[dkim.key]]
         domain = "example.com"
+        [[dnsbl.list]]
+        zone = "zen.spamhaus.org"
+        scores = { "127.0.0.[2..4;10]" = 4, "127.0.1.2" = -2 }
+        [[rule]]
+        name = "a"
+        helo = ["*.example.com", "/^\\[x\\/]/", "file:absent"]
+        not_time = ["22:00..06:00"]
+        size = ["10MiB.."]
+        action = "shadow reject 550 5.7.1 no"
+        [[limit]]
+        name = "b"
+        per = ["client"]
+        count = "octets"
+        allow = ["1GiB/1d", "5/1m"]
+        action = "hold"
+        [store]
+        url = "redis+sentinel://a:1,[::1]:2/main"
         """
     private static let tokens = [
         "[", "]", "[[", "]]", "{", "}", "=", ".", ",", "\"", "\"\"\"", "'", "'''", "\\", "\\u00e4", "\\U0010FFFF", "#",
@@ -46,7 +63,7 @@ struct HostileConfigurationTests {
         var bad = 0
         let samples = [Array(Self.full.utf8), Array(SampleConfiguration.text.utf8), Array(Self.uncommented.utf8)]
         Mutations.of(samples, tokens: Self.tokens, count: 4000, seed: 2026) { octets in
-            let result = read(octets, for: .dns)
+            let result = read(octets, for: octets.count % 2 == 0 ? .dns : .check)
             if result.problems.isEmpty { good += 1 } else { bad += 1 }
             #expect((result.configuration == nil) == result.problems.contains { $0.severity == .error })
             let lines = octets.count { $0 == 0x0A } + 1
@@ -74,6 +91,53 @@ struct HostileConfigurationTests {
             let result = read(configuration, folder: folder.path, for: .dkim)
             #expect(result.problems.allSatisfy { $0.file == "\(folder.path)/nets" })
         }
+    }
+
+    @Test("mutated texts of judges never trap, and what was taken is taken again as it is written")
+    func mutatedTexts() {
+        let tokens = [
+            " ", "/", "..", "[", "]", ";", "*.", "@", ":", "\\", "shadow ", "5.7.1 ", "421", "GiB",
+            "99999999999999999999", "é", "\u{0}",
+        ]
+        func check<Value: Hashable>(_ type: TextType<Value>, _ samples: String...) {
+            var taken = 0
+            Mutations.of(samples.map { Array($0.utf8) }, tokens: tokens.map { Array($0.utf8) }, count: 800, seed: 11) {
+                octets in
+                let text = String(decoding: octets, as: UTF8.self)
+                do {
+                    let value = try type.parse(text)
+                    taken += 1
+                    #expect(try type.parse(type.write(value)) == value, "\(text)")
+                } catch {
+                    let sentence = (error as? Unfit)?.text ?? ""
+                    #expect(sentence.hasPrefix("expected "), "\(text): \(sentence)")
+                    #expect(sentence.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }, "\(text)")
+                }
+            }
+            #expect(taken > 10, "\(type.expectation)")
+        }
+        check(
+            .ruleAction, "reject 550 5.7.1 You are not me", "prepend X-Rule: a", "filter smtp:[127.0.0.1]:25", "score 3"
+        )
+        check(.limitAction, "defer 4.7.1 Slow down", "hold")
+        check(.hostCondition, "mx1.example.com", "*.example.com", "/^[0-9]+\\/$/", "[192.0.2.1]")
+        check(.addressCondition, "ann@example.com", "@example.com", "<>", "/x/")
+        check(.domainCondition, "example.com", "*.example.com")
+        check(.anyCondition, "192.0.2.0/24", "2001:db8::/32", "@example.com", "ann", "*.example.com")
+        check(.numbers, "25", "10..", "..3", "-5..-1")
+        check(.sizes, "10MiB..", "..64KiB", "1GiB")
+        check(.timesOfDay, "08:00..18:00", "22:00..24:00")
+        check(.weekdays, "mon..fri", "sun")
+        check(.rate, "200/1h", "1GiB/1d")
+        check(.percentage, "80%", "1%")
+        check(.storeURL, "redis://192.0.2.10:6379/0", "redis+sentinel://a,[::1]:2/main")
+        check(
+            TextType("an answer") { text throws(Unfit) in
+                try AnswerPattern(text)
+            } write: {
+                $0.description
+            },
+            "127.0.0.2", "127.0.0.[2..4;10]", "127.[0..255].0.[1;2;3]")
     }
 
     @Test("a string of 1 MiB is read, told in short, and refused where it is no value")

@@ -7,7 +7,7 @@ public import PosternMail
 public enum MatchPattern: Hashable, Sendable {
     /// The whole text; empty for an attribute that is empty, such as the null sender.
     case exact(String)
-    /// A host's or domain's name, that one alone.
+    /// A host's or domain's name, that one alone; a text is compared with its description.
     case domain(DomainName)
     /// `*.example.com`: every name below it, not itself.
     case below(DomainName)
@@ -107,7 +107,7 @@ extension TextType<MatchPattern> {
             return .network(try TextType<Network>.network.parse(text))
         }
         if text.contains("@") || text == "<>" { return try addressCondition.parse(text) }
-        if let name = nameOrBelow(text, minLabels: 1) { return name }
+        if let name = nameOrBelow(text) { return name }
         guard !text.isEmpty, !text.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F || $0 == 0x2A }) else {
             throw Unfit(expected: anything, found: text)
         }

@@ -72,7 +72,7 @@ extension RuleSettings {
         }
         Self.reportContradictions(conditions, values, &reader)
         skip = Set(values[RuleTable.skip]).union(written?.skip ?? [])
-        if written == nil, skip.isEmpty, !values.gives(RuleTable.action) {
+        if values.held(RuleTable.skip) != nil, skip.isEmpty, !values.gives(RuleTable.action) {
             reader.report(
                 "expected an action or something to skip, found an empty list",
                 at: values.position(of: RuleTable.skip), keyPath: "\(values.path).skip")
