@@ -163,14 +163,17 @@ struct JudgeTableTests {
             "3:15: greylist.ipv6_prefix: expected an integer from 16 to 128, found the integer 129"),
         ProblemRow(
             "those who never wait, each wrong one",
-            "[greylist]\nskip_clients = [\"192.0.2.1/24\", \"ann bo\"]\nskip_senders = [\"@\", \"/x\"]\n",
+            "[greylist]\nskip_clients = [\"192.0.2.1/24\", \"ann bo\"]\nskip_senders = [\"@\", \"/x\", "
+                + "\"192.0.2.0/24\"]\n",
             "2:17: greylist.skip_clients: expected a network without host bits, found \"192.0.2.1/24\"; do you mean "
                 + "\"192.0.2.0/24\"?",
-            "2:33: greylist.skip_clients: expected an address, a network, a name, \"*.example.com\", \"@example.com\", "
-                + "a login or \"/EXPRESSION/\", found \"ann bo\"",
+            "2:33: greylist.skip_clients: expected an address, a network, or a name such as \"mx1.example.com\", "
+                + "\"*.example.com\" or \"/EXPRESSION/\", found \"ann bo\"",
             "3:17: greylist.skip_senders: expected an address such as \"ann@example.com\", \"@example.com\", \"<>\" or "
                 + "\"/EXPRESSION/\", found \"@\"",
-            "3:22: greylist.skip_senders: expected an expression between two slashes, found \"/x\""),
+            "3:22: greylist.skip_senders: expected an expression between two slashes, found \"/x\"",
+            "3:28: greylist.skip_senders: expected an address such as \"ann@example.com\", \"@example.com\", "
+                + "\"*.example.com\", \"<>\" or \"/EXPRESSION/\", found \"192.0.2.0/24\""),
     ]
 
     static let zones = [
@@ -287,6 +290,81 @@ struct JudgeTableTests {
         #expect(one.dnsbl.lists.first?.zone.description == zone)
         #expect(one.differences.contains("zone = \"(key).zen.dq.spamhaus.net\""))
         #expect(!one.differences.contains(Self.key))
+    }
+
+    @Test("a host's whole configuration, as an admin would write it, is right and needs no advice")
+    func wholeConfiguration() throws {
+        let text = """
+            [host]
+            name = "mx1.example.com"
+            authserv_id = "example.com"
+            strip_authserv_ids = ["*.example.com"]
+            networks = ["127.0.0.0/8", "::1/128"]
+            relays = []
+            passthrough = ["REINJECT"]
+            [listen]
+            dkim = "unix:/var/spool/postfix/postern/dkim.sock"
+            dns = ["unix:/run/postern/dns.sock"]
+            [state]
+            directory = "/var/lib/postern"
+            [log]
+            to = "journal"
+            [dns]
+            upstream = ["127.0.0.1:53"]
+            cache = "64MiB"
+            negative_ttl_max = "60s"
+            [[dns.zone]]
+            name = "zen.spamhaus.org"
+            upstream = ["127.0.0.1:5353"]
+            stale = "0s"
+            [dkim]
+            verify = false
+            [spf]
+            on_fail = "accept"
+            [dmarc]
+            on_reject = "quarantine"
+            on_invalid_author = "reject"
+            facts = "90d"
+            [[dmarc.exception]]
+            client = ["203.0.113.0/24"]
+            [dnsbl]
+            reject_score = 4
+            defer_score = 0
+            budget = "3s"
+            [[dnsbl.list]]
+            zone = "zen.spamhaus.org"
+            by = "client"
+            scores = { "127.0.0.[2..11]" = 4 }
+            [[dnsbl.list]]
+            zone = "list.dnswl.org"
+            scores = { "127.0.[0..255].[1..3]" = -2 }
+            [greylist]
+            clients = "all"
+            suspicious_score = 1
+            delay = "5m"
+            retry_within = "2d"
+            remember = "35d"
+            [[rule]]
+            name = "they say they are us"
+            helo = ["mx1.example.com", "*.example.com"]
+            action = "reject 5.7.1 You are not me"
+            [[rule]]
+            name = "partner"
+            client = ["203.0.113.0/24"]
+            skip = ["dnsbl", "greylist"]
+            [[limit]]
+            name = "per account"
+            per = ["sasl_username"]
+            count = "recipients"
+            allow = ["200/1h", "20/1m"]
+            action = "defer 4.7.1 Too many recipients, slow down"
+            """
+        let result = read(text)
+        #expect(result.problems == [] && result.advice == [])
+        let configuration = try #require(result.flawless)
+        #expect(configuration.rules.count == 2 && configuration.limits.count == 1)
+        #expect(configuration.dnsbl.lists.count == 2 && configuration.greylist.clients == .all)
+        #expect(configuration.dns.zones.map(\.stale) == [.zero])
     }
 
     @Test("exceptions keep what they are kept to")

@@ -93,7 +93,8 @@ struct RuleTableTests {
             ("skip", "expected dnsbl or greylist after \"skip\", found \"skip\""),
             ("skip spf", "expected dnsbl or greylist after \"skip\", found \"spf\""),
             ("shadow", "expected an action after \"shadow\", found \"shadow\""),
-            ("shadow shadow accept", "\(words) \"shadow\"; do you mean \"shadow\"?"),
+            ("shadow shadow accept", "expected an action after \"shadow\", found \"shadow shadow accept\""),
+            ("shadow acept", "\(words) \"acept\"; do you mean \"accept\"?"),
         ])
     func noActions(text: String, problem: String) {
         #expect(Self.problem { try TextType<WrittenAction>.ruleAction.parse(text) } == problem)

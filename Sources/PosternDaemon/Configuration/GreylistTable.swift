@@ -49,14 +49,14 @@ enum GreylistTable {
     static let ipv6Prefix = Key(
         "ipv6_prefix", .integer(in: 16...128), default: 64, "Length of the IPv6 networks that count as one client.")
     static let skipClients = Key(
-        "skip_clients", .list(of: .anyCondition, atMost: RuleTable.maxValues), default: [],
+        "skip_clients", .list(of: .clientCondition, atMost: RuleTable.maxValues), default: [],
         "Clients that never wait: networks, names, \"*.example.com\", \"/EXPRESSION/\".")
     static let skipSenders = Key(
-        "skip_senders", .list(of: .anyCondition, atMost: RuleTable.maxValues), default: [],
+        "skip_senders", .list(of: .mailboxCondition, atMost: RuleTable.maxValues), default: [],
         "Envelope senders that never wait: \"ann@example.com\", \"@example.com\", \"*.example.com\", "
             + "\"/EXPRESSION/\". Anyone can write them.")
     static let skipRecipients = Key(
-        "skip_recipients", .list(of: .anyCondition, atMost: RuleTable.maxValues), default: [],
+        "skip_recipients", .list(of: .mailboxCondition, atMost: RuleTable.maxValues), default: [],
         "Recipients whose mail never waits.")
     static let shadow = Key("shadow", .boolean, default: false, "Only log and count what would be done.")
 

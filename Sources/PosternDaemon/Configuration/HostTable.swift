@@ -39,10 +39,11 @@ enum HostTable {
         default: [
             Network(containing: .v4(0x7F00_0000), prefixLength: 8), Network(containing: .v6(0, 1), prefixLength: 128),
         ],
-        "Networks that may originate mail: it is signed and not judged.")
+        "Networks that may originate mail: it is signed and not judged; limits do apply.")
     static let relays = Key(
         "relays", .list(of: .network), default: [],
-        "Backup MX hosts and filters of ours: their mail is neither signed nor judged.")
+        "Backup MX hosts and filters of ours: their mail is neither signed nor judged, nor are they looked up in lists."
+    )
     static let passthrough = Key(
         "passthrough", .list(of: .word("the {daemon_name} of a Postfix service")), default: ["REINJECT"],
         "Names of Postfix services ({daemon_name}) whose mail passes untouched, such as a content filter's way back.")

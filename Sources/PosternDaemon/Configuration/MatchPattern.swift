@@ -99,6 +99,28 @@ extension TextType<MatchPattern> {
         .network(try TextType<Network>.network.parse(text))
     }
 
+    /// A client by its address or its verified name.
+    static let clientCondition = TextType(pattern: clients) { text throws(Unfit) in
+        if let expression = try expression(text) { return expression }
+        if text.contains("/") || IPAddress(text) != nil {
+            return .network(try TextType<Network>.network.parse(text))
+        }
+        guard let name = nameOrBelow(text, minLabels: 1) else { throw Unfit(expected: clients, found: text) }
+        return name
+    }
+    private static let clients =
+        "an address, a network, or a name such as \"mx1.example.com\", \"*.example.com\" or \"/EXPRESSION/\""
+
+    /// A mailbox by its address or its domain.
+    static let mailboxCondition = TextType(pattern: mailboxes) { text throws(Unfit) in
+        if let expression = try expression(text) { return expression }
+        if text.contains("@") || text == "<>" { return try addressCondition.parse(text) }
+        guard let name = nameOrBelow(text) else { throw Unfit(expected: mailboxes, found: text) }
+        return name
+    }
+    private static let mailboxes =
+        "an address such as \"ann@example.com\", \"@example.com\", \"*.example.com\", \"<>\" or \"/EXPRESSION/\""
+
     /// Whatever identifies a client or a mailbox: for lists of those that are left alone.
     static let anyCondition = TextType(pattern: anything) { text throws(Unfit) in
         if let expression = try expression(text) { return expression }

@@ -79,11 +79,13 @@ extension WrittenAction {
         var rest = Self.pieces(text)
         var isShadow = false
         if rest.word == ActionWord.shadow.rawValue, words.contains(.shadow) {
-            guard !rest.argument.isEmpty else { throw Unfit(expected: "an action after \"shadow\"", found: text) }
+            guard !rest.argument.isEmpty, Self.pieces(rest.argument).word != rest.word else {
+                throw Unfit(expected: "an action after \"shadow\"", found: text)
+            }
             isShadow = true
             rest = Self.pieces(rest.argument)
         }
-        guard let word = ActionWord(rawValue: rest.word), words.contains(word), !(isShadow && word == .shadow) else {
+        guard let word = ActionWord(rawValue: rest.word), words.contains(word) else {
             throw Self.unknown(rest.word, of: words)
         }
         let argument = rest.argument
