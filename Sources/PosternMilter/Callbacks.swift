@@ -156,8 +156,9 @@ enum Milter {
     /// A message whose judging may wait (DNS, a signature) holds a thread of libmilter's, which makes more of them
     /// without end (PLATFORM §2): from the cap on messages are answered at once.
     private static func verdict(_ session: MilterSession) -> Verdict {
-        guard let context, context.inFlight.enter() else {
-            session.log.warning("\(MilterServer.maxInFlight) messages are being judged; more are answered at once")
+        guard let context else { return Verdict() }
+        guard context.inFlight.enter() else {
+            session.log.warning("\(context.inFlight.limit) messages are being judged; more are answered at once")
             return session.filter.whenOverloaded()
         }
         defer { context.inFlight.leave() }

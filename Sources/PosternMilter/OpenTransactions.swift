@@ -19,7 +19,7 @@ public final class OpenTransactions: Sendable {
 /// A bound on what is done at once. Nobody waits: who finds no room is told so.
 final class InFlight: Sendable {
     private let count = Atomic<Int>(0)
-    private let limit: Int
+    let limit: Int
 
     init(limit: Int) { self.limit = limit }
 

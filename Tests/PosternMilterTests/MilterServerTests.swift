@@ -16,6 +16,8 @@ final class Script: Sendable {
         var bodyOctets = 0
         var verdict = Verdict()
         var interest = BodyInterest.wanted
+        /// Called in endOfMessage.
+        var whenJudged: @Sendable () -> Void = {}
     }
     let state = Mutex(State())
 }
@@ -51,6 +53,7 @@ final class RecordingFilter: Filter {
     }
     func endOfMessage() -> Verdict {
         note("eom")
+        script.state.withLock { $0.whenJudged }()
         return script.state.withLock { $0.verdict }
     }
     func whenOverloaded() -> Verdict {
@@ -60,10 +63,17 @@ final class RecordingFilter: Filter {
     func abort() { note("abort") }
 }
 
+/// A client that another thread uses while its owner waits.
+struct Borrowed: @unchecked Sendable {  // one thread at a time
+    let client: MilterClient
+    init(_ client: MilterClient) { self.client = client }
+}
+
 /// The process's one milter; each test's session finds its script by the client's name.
 enum TestMilter {
     static let scripts = Mutex<[String: Script]>([:])
     static let log = RecordingLog()
+    static let maxInFlight = 64
     static let server = Result { try start() }
 
     static func start() throws -> (server: MilterServer, path: String) {
@@ -81,13 +91,23 @@ enum TestMilter {
         }
         guard bound == 0, listen(listener, 100) == 0 else { throw MilterClientError.system("listen", errno) }
         let server = try MilterServer(
-            listener: listener, needs: MilterNeeds(recipients: true, quarantine: true), log: log
+            listener: listener, needs: MilterNeeds(recipients: true, quarantine: true), log: log,
+            maxInFlight: maxInFlight
         ) { session in
             let name = String(decoding: session.client.name, as: UTF8.self)
             return RecordingFilter(session, scripts.withLock { $0[name] } ?? Script())
         }
         Thread.detachNewThread { _ = server.run() }
         return (server, path)
+    }
+
+    /// One more session of that name and script.
+    static func session(_ name: String, _ script: Script) throws -> MilterClient {
+        scripts.withLock { $0[name] = script }
+        let client = try MilterClient(path: server.get().path)
+        try client.negotiate()
+        try client.connect(name: name, address: "192.0.2.7")
+        return client
     }
 
     /// A session of a client of that name, negotiated and connected, and what its filter will see.
@@ -103,7 +123,7 @@ enum TestMilter {
     }
 }
 
-@Suite("the milter door")
+@Suite("the milter door", .serialized)
 struct MilterServerTests {
     @Test("negotiates the least traffic, and leading space")
     func negotiation() throws {
@@ -223,8 +243,58 @@ struct MilterServerTests {
         #expect(try client.endOfMessage().answer == .continue)
         #expect(
             script.state.withLock { $0.events.dropFirst() } == [
-                "mail a@b.example login -", "abort", "mail c@d.example login -", "recipient bo@example.net", "eoh 4G", "eom",
+                "mail a@b.example login -", "abort", "mail c@d.example login -", "recipient bo@example.net", "eoh 4G",
+                "eom",
             ])
+    }
+
+    @Test("a full door answers at once, by the filter's own word, and takes messages again when there is room")
+    func full() throws {
+        let (waiting, blocked) = try TestMilter.session("blocked.example")
+        let gate = DispatchSemaphore(value: 0)
+        let entered = DispatchSemaphore(value: 0)
+        blocked.state.withLock {
+            $0.whenJudged = {
+                entered.signal()
+                gate.wait()
+            }
+        }
+        let before = TestMilter.log.warnings.count
+        // As many as there is room for, each held in endOfMessage.
+        var holders = [waiting]
+        for _ in 1..<TestMilter.maxInFlight { holders.append(try TestMilter.session("blocked.example", blocked)) }
+        let answers = Mutex<[MilterClient.Answer?]>([])
+        let all = DispatchGroup()
+        for holder in holders {
+            all.enter()
+            let box = Borrowed(holder)
+            Thread.detachNewThread {
+                let answer = try? box.client.message(from: "a@b.example", header: [], body: [], queueID: "4I").answer
+                answers.withLock { $0.append(answer) }
+                all.leave()
+            }
+        }
+        for _ in holders { entered.wait() }
+        let (late, script) = try TestMilter.session("late.example")
+        #expect(
+            try late.message(from: "a@b.example", header: [], body: [], queueID: "4J").answer
+                == .reply("451 4.3.2 later"))
+        #expect(script.state.withLock { $0.events.last } == "overloaded")
+        #expect(
+            TestMilter.log.warnings.dropFirst(before).contains {
+                $0 == "\(TestMilter.maxInFlight) messages are being judged; more are answered at once"
+            })
+        for _ in holders { gate.signal() }
+        all.wait()
+        #expect(answers.withLock { $0 } == Array(repeating: .continue, count: TestMilter.maxInFlight))
+        #expect(try late.message(from: "a@b.example", header: [], body: [], queueID: "4K").answer == .continue)
+    }
+
+    @Test("it answers a watchdog")
+    func watchdog() throws {
+        let server = try TestMilter.server.get().server
+        #expect(server.answers())
+        #expect(server.transactions.current >= 0)
     }
 
     @Test("damaged frames end their session and no other")
