@@ -45,6 +45,10 @@ public enum Endpoint: Hashable, Sendable {
         let bare = host.hasPrefix("[") && host.hasSuffix("]") ? host.dropFirst().dropLast() : host
         guard !bare.isEmpty, port.utf8.allSatisfy(\.isASCIIDigit), let number = UInt16(port) else { return nil }
         guard bare.count < host.count || !bare.contains(":") || text.contains("@") else { return nil }
+        // No name and no address holds these; with them, what is printed would be read differently.
+        guard bare.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F && $0 != 0x40 && $0 != 0x5B && $0 != 0x5D }) else {
+            return nil
+        }
         return (String(bare), number)
     }
 }

@@ -130,6 +130,7 @@ struct EndpointTests {
             "", "unix", "unix:", "unix:a\u{0}b", "/run/x.sock", "inet:", "inet:8891", "inet:@localhost", "inet:8891@",
             "inet:localhost:", "tcp:::1:53", "tcp:localhost:65536", "tcp:localhost:-1", "tcp:localhost:+1",
             "tcp:localhost:x", "tcp:[]:53", "tcp::53", "http:localhost:80", "UNIX:/a", "tcp:[::1:53",
+            "inet:8891@a@b", "inet:8891@a b", "inet:8891@[a", "inet:8891@a]:1", "tcp:a\u{7F}:1", "tcp:[[a]]:1",
             "unix:/" + String(repeating: "a", count: Endpoint.maxPathOctets),
         ])
     func wrong(_ text: String) { #expect(throws: EndpointError.self) { try Endpoint(text) } }
