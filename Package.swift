@@ -74,3 +74,13 @@ let package = Package(
     ],
     cxxLanguageStandard: .cxx17
 )
+
+// libFuzzer brings a main of its own, so this one is built by contrib/fuzz only.
+if Context.environment["POSTERN_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "postern-fuzz",
+            dependencies: ["PosternMail", "PosternDNS", "PosternAuth", "PosternMilter", "PosternDaemon"],
+            path: "Tests/Fuzz", exclude: ["corpus.py"],
+            swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])]))
+}

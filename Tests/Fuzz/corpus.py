@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Writes the seed corpora and dictionaries of the fuzz targets: corpus.py FOLDER. Source: Tests/Fixtures, the shipped
+configuration, and the few texts below that no fixture holds. An input's layout is what its target says."""
+import glob, json, os, sys
+
+here = os.path.dirname(os.path.abspath(__file__))
+root = os.path.dirname(os.path.dirname(here))
+fixtures = os.path.join(root, "Tests", "Fixtures")
+out = sys.argv[1]
+TARGETS = "dkim keys body authres author message names dns zone config pem milter log".split()  # the order of `all`
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+def strings(value):
+    """All strings of a JSON value, keys too."""
+    if isinstance(value, str):
+        yield value.encode()
+    elif isinstance(value, list):
+        for item in value:
+            yield from strings(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key.encode()
+            yield from strings(item)
+
+messages = [read(path) for path in sorted(glob.glob(fixtures + "/**/*.eml", recursive=True))]
+texts = sorted({text for path in sorted(glob.glob(fixtures + "/**/*.json", recursive=True))
+                for text in strings(json.loads(read(path)))})
+records = [text for text in texts if b"p=" in text and b"DKIM1" in text and b"\0" not in text]
+toml = read(os.path.join(root, "contrib", "postern.toml"))
+# The sample's keys are comments; here they count.
+keys = b"\n".join(line[1:] if line[:1] == b"#" and line[1:2].isalpha() else line for line in toml.split(b"\n"))
+
+seeds = {target: [b""] for target in TARGETS}
+for message in messages:
+    for record in records + [b""]:
+        seeds["dkim"].append(b"\0\7" + (record + b"\0" if record else b"") + b"\0" + message)
+    seeds["message"] += [message, message.replace(b"\r\n", b"\n"), b"From ann Thu Jan  1 00:00:00 1970\n" + message]
+    head, _, body = message.replace(b"\r\n", b"\n").partition(b"\n\n")
+    seeds["body"] += [bytes([n, n]) + body.replace(b"\n", b"\r\n") for n in (0, 2, 3, 6, 255)]
+    fields = head.replace(b"\n ", b"\r\n ").replace(b"\n\t", b"\r\n\t").split(b"\n")
+    for field in fields:
+        name, _, value = field.partition(b":")
+        if name.lower() == b"dkim-signature":
+            seeds["keys"].append(value)
+        if name.lower() in (b"from", b"to", b"cc"):
+            seeds["author"].append(value)
+seeds["keys"] += records + [text.partition(b"p=")[2] for text in records]
+seeds["keys"] += [b"v=1; a=ed25519-sha256; c=relaxed; d=a.test; s=x; t=1; x=2; l=5; i=@b.a.test; q=dns/txt; z=A:b; "
+                  b"h=from; bh=AAAA; b=AAAA", b"0\x0c0\r\x06\t*\x86H\x86\xf7\r\x01\x01\x01\x05\0\x03\x01\0",
+                  b"\x30\x0a\x02\x04\x00\xff\xff\xfd\x02\x02\x01\x01"]
+for text in texts:
+    if b"Authentication-Results:" in text:
+        seeds["authres"].append(text.partition(b":")[2])
+    if b"@" in text:
+        seeds["author"].append(text)
+    if len(text) < 300 and b"." in text and b" " not in text:
+        seeds["names"].append(text)
+    if b"\n" in text:
+        seeds["body"].append(b"\5\0" + text)
+        seeds["message"].append(text)
+    seeds["milter"].append(text[:200] + b"\0\2\0\0\x19\xc0\0\2\1")
+    seeds["log"].append(b"\x3f" + text[:80] + b"\0mx.example.com\0" + text[:200] + b"\0<a>\0b\\\0" + text)
+seeds["authres"] += [b" example.com 1 (c); dkim=pass reason=\"x\" header.i=@a.example policy.x=\"y z\"; spf/1=fail",
+                     b" =?utf-8?q?b=C3=BCcher=2Eexample?=; none", b" (x (y\\)) z) \"example.com\"; none"]
+seeds["author"] += [b" Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>", b" \"a b\"@c.test, d@e.test",
+                    b" A Group: Ed Jones <joe@where.test>,\r\n john@one.test;", b" <@a.test,@b.test:c@d.test>",
+                    " J\u00f6e <jd\u00f6e@b\u00fccher.example>".encode()]
+seeds["names"] += [b"192.0.2.1", b"2001:db8::1", b"::ffff:192.0.2.1", b"10.0.0.0/8", b"2001:db8::/32", b"*@example.com",
+                   b"unix:/run/postern/dns.sock", b"inet:8891@localhost", b"inet:[::1]:25", b"udp:127.0.0.1:53",
+                   "b\u00fccher.example".encode(), b"xn--bcher-kva.example", b"\3www\7example\3com", b"a\\.b.c."]
+
+def name(text):
+    return b"".join(bytes([len(label)]) + label for label in text.split(b".") if label) + b"\0"
+
+def rr(owner, kind, data, ttl=300):
+    return owner + kind.to_bytes(2, "big") + b"\0\1" + ttl.to_bytes(4, "big") + len(data).to_bytes(2, "big") + data
+
+def dns(flags, question, kind, *sections):
+    head = b"\0\7" + flags.to_bytes(2, "big") + b"\0\1" + b"".join(len(s).to_bytes(2, "big") for s in sections)
+    return b"\1" + head + name(question) + kind.to_bytes(2, "big") + b"\0\1" + b"".join(b"".join(s) for s in sections)
+
+here_ = b"\xc0\x0c"
+soa = rr(b"\xc0\x0e", 6, name(b"ns.test") + name(b"root.test") + bytes(20))
+opt = b"\0\0\x29\x04\xd0\0\0\x80\0\0\0"
+seeds["dns"] += [
+    dns(0x0120, b"a.test", 16, [], [], [opt]), dns(0x8180, b"a.test", 16, [rr(here_, 16, b"\3abc\2de")], [], [opt]),
+    dns(0x8180, b"a.test", 1, [rr(here_, 5, b"\1b\xc0\x0e"), rr(b"\1b\xc0\x0e", 1, b"\xc0\0\2\1")], [], []),
+    dns(0x8183, b"a.test", 28, [], [soa], []), dns(0x8180, b"a.test", 15, [rr(here_, 15, b"\0\x0a\2mx" + here_)], [], []),
+    dns(0x8180, b"a.test", 6, [soa], [], []), dns(0x8180, b"1.2.0.192", 12, [rr(here_, 12, name(b"a.test"))], [], []),
+    dns(0x8180, b"a.test", 28, [rr(here_, 28, bytes(16))], [rr(b"\xc0\x0e", 2, name(b"ns.test"))], [opt]),
+    dns(0x8182, b"a.test", 1, [], [], []), dns(0x0100, b"a.test", 252, [], [], []), dns(0x2800, b"a.test", 1, [], [], [])]
+zone = b"""$ORIGIN example.com.
+$TTL 300
+@ IN SOA ns root ( 1 2 3 4 ; comment
+  5 )
+@ NS ns
+@ MX 10 mx
+ns A 192.0.2.1
+mx AAAA 2001:db8::1
+_dmarc TXT "v=DMARC1; p=none" "more"
+www CNAME mx
+*.wild TXT wild\\032card
+x._domainkey 60 IN TXT ( "v=DKIM1; p="
+  "AAAA" )
+"""
+seeds["zone"] += [zone] + [line + b"\n" for line in zone.split(b"\n")]
+seeds["config"] += [toml, keys] + [b"[" + table for table in keys.split(b"\n[")[1:]]
+# Keys made for this; the second and third are no keys that may sign.
+seeds["pem"] += [
+    b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n"
+    b"-----END PRIVATE KEY-----\n",
+    b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n"
+    b"-----END RSA PRIVATE KEY-----\n",
+    b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n"
+    b"-----END PUBLIC KEY-----\n"]
+
+words = {
+    "dkim": "DKIM-Signature: From: v=1; a=rsa-sha256; a=ed25519-sha256; c=relaxed/simple; d= s= h=from: bh= b= l= i=@ "
+            "t= x= q=dns/txt v=DKIM1; k=ed25519; p= t=s t=y \\x00",
+    "keys": "v=1; a=rsa-sha256; a=ed25519-sha256; c= d=a.test; s= h=from: bh= b= l= i=@ q=dns/txt v=DKIM1; k=rsa; p= "
+            "h=sha256 s=email t=y:s \\x30 \\x02 \\x03 \\x82",
+    "body": "\\x0d\\x0a \\x0d \\x0a \\x20 \\x09 \\x20\\x0d\\x0a \\x0d\\x0a\\x0d\\x0a",
+    "authres": "example.com xn-- none dkim=pass reason= header.i= ; = ( ) \\x22 \\x5c \\x0d\\x0a\\x20 =?utf-8?q? =?utf-8?b? "
+               "?= %2e . /1 \\xe3\\x80\\x82",
+    "author": "( ) \\x22 \\x5c < > @ , : ; . \\x0d\\x0a\\x20 a@b.test \\xc3\\xbc xn-- \\x00",
+    "message": "\\x0d\\x0a \\x0a \\x0d : \\x20 \\x09 From\\x20 A:",
+    "names": "xn-- xn--bcher-kva . : :: / ::ffff: @ *@ unix: inet: tcp: udp: [ ] \\xc3\\xbc \\x3f \\xe3\\x80\\x82 -",
+    "dns": "\\xc0\\x0c \\x00\\x01\\x00\\x01 \\x00\\x10\\x00\\x01 \\x00\\x05\\x00\\x01 \\x81\\x80 \\x00\\x29 \\x04test\\x00",
+    "zone": "$ORIGIN $TTL $INCLUDE $GENERATE SOA TXT CNAME MX AAAA IN CH @ ( ) ; \\x22 \\x5c032 * TYPE65280 \\x5c# \\x0a",
+    "config": "[host] [listen] [dns] [dkim] [[dkim.key]] [log] = \\x22 \\x22\\x22\\x22 ''' file: unix: inet: true 1979-05-27 "
+              "0x 1e400 inf \\x5cu00e4 \\xef\\xbb\\xbf { } , \\x0a # 60s 64MiB",
+    "pem": "-----BEGIN -----END PRIVATE\\x20KEY----- RSA EC ENCRYPTED \\x0a",
+    "milter": "< > \\x0a \\x0d\\x0a \\x00 \\x02\\x00 \\x0a\\x00",
+    "log": "\\x00 < > \\x5c \\x22 \\x0a \\xe2\\x80\\xa8 \\xe2\\x80\\xae \\xc2\\x85 mx.example.com",
+}
+
+def quoted(word):
+    return '"' + word.replace('"', '\\x22') + '"'
+
+def write(target, number, octets):
+    folder = os.path.join(out, target)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, f"seed-{number:04}"), "wb") as file:
+        file.write(octets)
+
+everything = 0
+for index, target in enumerate(TARGETS):
+    for number, octets in enumerate(dict.fromkeys(seeds[target])):
+        write(target, number, octets)
+        write("all", everything, bytes([index]) + octets)
+        everything += 1
+    with open(os.path.join(out, target + ".dict"), "w") as file:
+        file.write("".join(quoted(word) + "\n" for word in words[target].split()))
+with open(os.path.join(out, "all.dict"), "w") as file:
+    file.write("".join(quoted(word) + "\n" for word in sorted({w for t in TARGETS for w in words[t].split()})))
