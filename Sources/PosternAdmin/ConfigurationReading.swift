@@ -31,13 +31,7 @@ extension GlobalOptions {
         for role: ConfigurationRole, in surroundings: Surroundings
     ) throws(CommandFailure) -> (Configuration, notes: [String]) {
         let result = load(for: role, in: surroundings)
-        guard let configuration = result.configuration else {
-            var failure = CommandFailure(
-                .badConfiguration,
-                "expected a right configuration in \(configPath), found problems; `postern check` tells all of them")
-            failure.notes = result.problems.filter { $0.severity == .error }.map { "error: \($0)" }
-            throw failure
-        }
+        guard let configuration = result.configuration else { throw failure(result) }
         return (configuration, result.problems.map { "warning: \($0); this table's defaults are taken" })
     }
 
@@ -52,6 +46,21 @@ extension GlobalOptions {
         }
         let (configuration, notes) = try configurationNeeded(for: role, in: surroundings)
         return LoadedConfiguration(configuration: configuration, notes: notes)
+    }
+
+    /// Why what was read is no configuration.
+    func failure(_ result: LoadResult) -> CommandFailure {
+        let errors = result.problems.filter { $0.severity == .error }
+        if let whole = errors.first, whole.line == 0, errors.count == 1 {
+            let advice =
+                access(configPath, F_OK) == 0
+                ? "run this as a user who may read it, such as root" : "name another file by --config"
+            return CommandFailure(.badConfiguration, "\(whole); \(advice)")
+        }
+        var failure = CommandFailure(
+            .badConfiguration, "expected a right configuration in \(configPath), found these problems:")
+        failure.notes = errors.map { "error: \($0)" }
+        return failure
     }
 
     /// What reading the file gives.

@@ -10,44 +10,72 @@ struct NamedKey {
     let privateKey: PrivateKey
 }
 
+/// The keys of a configuration that can be used, and what is wrong with the others.
+struct ConfiguredKeys {
+    var keys: [NamedKey] = []
+    /// For standard error.
+    var problems: [String] = []
+}
+
 extension GlobalOptions {
-    /// The configuration's keys, whose files must all be good.
-    /// - Throws: also when there is none.
-    func configuredKeys(in surroundings: Surroundings) throws(CommandFailure) -> (keys: [NamedKey], notes: [String]) {
-        let configuration: Configuration
-        let notes: [String]
-        do throws(CommandFailure) {
-            (configuration, notes) = try configurationNeeded(for: .dkim, in: surroundings)
-        } catch {
-            var failure = error
-            if let advice = KeyAdvice.onRights(of: surroundings.keyReader()) { failure.notes.append(advice) }
+    /// The configuration's keys of this domain and selector, `nil` for all; whatever else is wrong with the file.
+    /// - Throws: when there is none, or the file cannot be read.
+    func configuredKeys(
+        _ domain: DomainName? = nil, _ selector: DomainName? = nil, in surroundings: Surroundings
+    ) throws(CommandFailure) -> ConfiguredKeys {
+        let result = load(for: .dkim, in: surroundings)
+        guard let entries = result.readable?.dkim.entries else { throw failure(result) }
+        let wanted = entries.filter { entry in
+            domain.map { $0 == entry.domain } ?? true && selector.map { $0 == entry.selector } ?? true
+        }
+        // Tables that are no entries since something is missing in them.
+        let broken = result.problems.filter { problem in
+            problem.keyPath.hasPrefix("dkim.key") && !entries.contains { problem.keyPath.hasPrefix("\($0.path).") }
+        }.map { "error: \($0)" }
+        guard !wanted.isEmpty else {
+            var failure = missing(domain, selector, among: entries)
+            failure.notes = broken
             throw failure
         }
-        let keys = try configuration.dkim.keys.map { key throws(CommandFailure) in
-            NamedKey(name: try keyName(domain: key.domain, selector: key.selector), privateKey: key.privateKey)
+        var found = ConfiguredKeys(problems: domain == nil ? broken : [])
+        for entry in wanted {
+            let name = try DKIMKeyName(entry)
+            do throws(DKIMKeyEntryError) {
+                let key = try entry.privateKey(for: surroundings.keyReader())
+                found.keys.append(NamedKey(name: name, privateKey: key))
+            } catch {
+                found.problems.append("error: \(configPath): \(entry.path).file: \(error)")
+            }
         }
-        guard !keys.isEmpty else {
-            throw CommandFailure(
-                .badConfiguration,
-                "\(configPath): expected a [[dkim.key]], found none; make a key by `postern dkim genkey`")
+        if found.keys.count < wanted.count, let advice = KeyAdvice.onRights(of: surroundings.keyReader()) {
+            found.problems.append(advice)
         }
-        return (keys, notes)
+        return found
     }
 
     /// The configuration's key of this name.
     func configuredKey(_ name: DKIMKeyName, in surroundings: Surroundings) throws(CommandFailure) -> PrivateKey {
-        let keys = try configuredKeys(in: surroundings).keys
-        guard let key = keys.first(where: { $0.name == name }) else {
-            throw missing(name.domain, name.selector, among: keys)
+        let found = try configuredKeys(name.domain, name.selector, in: surroundings)
+        guard let key = found.keys.first else {
+            var failure = CommandFailure(.badConfiguration, "expected a key that can be used, found none:")
+            failure.notes = found.problems
+            throw failure
         }
         return key.privateKey
     }
 
     /// There is no key of this domain, or none of this selector too.
-    func missing(_ domain: DomainName?, _ selector: DomainName?, among keys: [NamedKey]) -> CommandFailure {
+    private func missing(
+        _ domain: DomainName?, _ selector: DomainName?, among entries: [DKIMKeyEntry]
+    ) -> CommandFailure {
+        guard !entries.isEmpty else {
+            return CommandFailure(
+                .badConfiguration,
+                "\(configPath): expected a [[dkim.key]], found none; make a key by `postern dkim genkey`")
+        }
         let wanted = [domain.map { "domain \"\($0)\"" }, selector.map { "selector \"\($0)\"" }]
-        let names = keys.prefix(Self.maxListed).map { "\($0.name.selector) of \($0.name.domain)" }
-        let rest = keys.count > Self.maxListed ? " and \(keys.count - Self.maxListed) more" : ""
+        let names = entries.prefix(Self.maxListed).map { "\($0.selector) of \($0.domain)" }
+        let rest = entries.count > Self.maxListed ? " and \(entries.count - Self.maxListed) more" : ""
         return CommandFailure(
             .badConfiguration,
             "\(configPath): expected a [[dkim.key]] of \(wanted.compactMap { $0 }.joined(separator: " and ")), found "
@@ -58,9 +86,11 @@ extension GlobalOptions {
     private static let maxListed = 5
 }
 
-/// The names of a configured key, which `check` has looked at already.
-func keyName(domain: DomainName, selector: DomainName) throws(CommandFailure) -> DKIMKeyName {
-    do throws(DKIMKeyNameError) { return try DKIMKeyName(domain: domain, selector: selector) } catch {
-        throw CommandFailure(.badConfiguration, error.text)
+extension DKIMKeyName {
+    /// The names of a configured key.
+    init(_ entry: DKIMKeyEntry) throws(CommandFailure) {
+        do throws(DKIMKeyNameError) { self = try DKIMKeyName(domain: entry.domain, selector: entry.selector) } catch {
+            throw CommandFailure(.badConfiguration, error.text)  // too long for DNS, which `check` tells too
+        }
     }
 }

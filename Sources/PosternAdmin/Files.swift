@@ -19,7 +19,9 @@ enum FileFailure: Error, Hashable, CustomStringConvertible {
 
     var description: String {
         switch self {
-        case .system(let operation, let code): "cannot \(operation): \(SystemText.of(code))"
+        case .system(let operation, let code):
+            "cannot \(operation): \(SystemText.of(code))"
+                + (code == EACCES || code == EPERM ? "; run this as a user who may, such as root" : "")
         case .tooLarge(let name, let cap): "\(name): expected at most \(cap) octets, found more"
         case .encoding(let text): "expected OpenSSL to write the key as PEM, found \(text)"
         case .exists(let path): "\(path) is there already and was left as it is; use --force to replace it"

@@ -1,7 +1,6 @@
 // What is right about a key and yet worth a warning, and what every subcommand that opens private keys says to who may
 // not.
 
-internal import Glibc
 internal import PosternAuth
 internal import PosternDaemon
 internal import PosternMail
@@ -16,11 +15,11 @@ enum KeyAdvice {
         return "receivers may refuse an RSA key of \(key.bits) bits; RFC 8301 §3.2 wants \(goodRSABits)"
     }
 
-    /// For who may not read the daemon's keys; nil for who may.
-    static func onRights(of user: UserIdentity = .current) -> String? {
-        guard user.uid != 0, user.name != KeyOwner.daemonUser, UserIdentity(named: KeyOwner.daemonUser) != nil else {
-            return nil
-        }
+    /// For who may not read the daemon's keys; nil for who may, and where there is no daemon's user.
+    static func onRights(
+        of user: UserIdentity, daemon: UserIdentity? = UserIdentity(named: KeyOwner.daemonUser)
+    ) -> String? {
+        guard let daemon, user.uid != 0, user.uid != daemon.uid else { return nil }
         return "only root and user \(KeyOwner.daemonUser) may read its keys; run this as one of them: sudo postern …"
     }
 }

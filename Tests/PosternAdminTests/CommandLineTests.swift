@@ -22,7 +22,8 @@ import Testing
             ["dkim", "genkey", "--domain", "example.com", "--selector", "s", "--bits", "8192"],
             ["dkim", "genkey", "--domain", "example.com", "--selector", "s", "--bits", "2048", "--ed25519"],
             ["dkim", "genkey", "--domain", "example.com", "--selector", "s", "--out", ""],
-            ["dkim", "record", "key.pem"], ["dkim", "keys", "x"], ["show", "x"], ["show", "--some"],
+            ["dkim", "record", "key.pem"], ["dkim", "keys", "x"], ["show", "x", "y"], ["show", "--some"],
+            ["show", "x", "--config", "y"],
             ["dkim", "testkey", "a", "b", "c"], ["dkim", "testkey", "example"],
             ["dkim", "testkey", "example.com", "a/b"],
             ["dkim", "testkey", "--key", "f"], ["dkim", "testkey", "--domain", "example.com", "--selector", "s"],
@@ -42,6 +43,22 @@ import Testing
         #expect(result.text.isEmpty)
         #expect(result.notes.hasPrefix("error: "))
         #expect(!result.notes.contains("Error:"))
+    }
+
+    @Test(
+        "a word that is no subcommand is told with those that are",
+        arguments: [
+            (["chekc"], "postern, one of check, show, status, reload, dkim, dns; found \"chekc\""),
+            (
+                ["dkim", "testkeys"],
+                "postern dkim, one of genkey, record, testkey, keys, sign, verify; found \"testkeys\""
+            ),
+            (["--json", "dns", "q\u{1B}"], "postern dns, one of query; found \"q\\x1B\""),
+        ])
+    func unknown(words: [String], expected: String) throws {
+        let result = try Postern().run(words)
+        #expect(result.status == 64)
+        #expect(result.notes == "error: expected a subcommand of \(expected)")
     }
 
     @Test(

@@ -87,6 +87,16 @@ import Testing
         #expect(result.text.contains("user postern-dkim"))
     }
 
+    @Test("who may not read the daemon's keys is told who may") func rights() {
+        let daemon = UserIdentity(name: "postern-dkim", uid: 990, gid: 990)
+        #expect(KeyAdvice.onRights(of: UserIdentity(name: "ann", uid: 1000, gid: 1000), daemon: nil) == nil)
+        #expect(KeyAdvice.onRights(of: UserIdentity(name: "root", uid: 0, gid: 0), daemon: daemon) == nil)
+        #expect(KeyAdvice.onRights(of: daemon, daemon: daemon) == nil)
+        #expect(
+            KeyAdvice.onRights(of: UserIdentity(name: "ann", uid: 1000, gid: 1000), daemon: daemon)
+                == "only root and user postern-dkim may read its keys; run this as one of them: sudo postern …")
+    }
+
     @Test("two keys at one name, a key half written, a small key: all told") func warnings() throws {
         let small = try Postern()(
             "dkim", "genkey", "--domain", "example.com", "--selector", "s", "--bits", "1024", "--out",
@@ -230,6 +240,9 @@ import Testing
         #expect(result.notes.contains("dkim.verify") && result.notes.contains("host.nam"))
         let none = try Postern()("show", "--config", keys.folder.file("no.toml"))
         #expect(none.status == 78)
-        #expect(none.notes.contains("No such file"))
+        let path = keys.folder.file("no.toml")
+        #expect(
+            none.notes == "error: \(path): expected a readable file, found \"No such file or directory\"; "
+                + "name another file by --config")
     }
 }

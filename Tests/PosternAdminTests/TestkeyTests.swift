@@ -1,6 +1,7 @@
 // `dkim testkey`: each thing that can be wrong with a published key, as text and JSON, and its exit status.
 
 import Foundation
+import Glibc
 import PosternDaemon
 import PosternMail
 import TestSupport
@@ -239,10 +240,40 @@ private struct Row: Sendable, CustomTestStringConvertible {
         #expect(none.status == 78)
         #expect(none.notes.contains("expected a [[dkim.key]], found none; make a key by `postern dkim genkey`"))
         #expect(try Postern()("dkim", "testkey", "--config", keys.folder.file("no.toml")).status == 78)
-        let wrong = try keys.configuration("dkim.verify = 5")
-        let result = try Postern()("dkim", "testkey", "--config", wrong)
+        let syntax = try keys.folder.write("[dkim\n", to: "syntax.toml")
+        #expect(try Postern()("dkim", "testkey", "--config", syntax).status == 78)
+        let wrong = try keys.configuration("listen.dns = 5")
+        let result = try Postern(zone: keys.zone)("dkim", "testkey", "--config", wrong)
         #expect(result.status == 78)
-        #expect(result.notes.contains("dkim.verify"))
+        #expect(result.notes.contains("listen.dns"))
+        #expect(try Postern(zone: keys.zone)("dkim", "testkey", "--config", wrong, "--resolver", "::1").status == 0)
+    }
+
+    @Test("what is wrong elsewhere does not keep keys from being tested") func otherProblems() throws {
+        let config = try keys.configuration("dkim.verify = 5")
+        #expect(try Postern(zone: keys.zone)("dkim", "testkey", "--config", config).status == 0)
+    }
+
+    @Test("a key that cannot be used is told, the others are tested") func unusable() throws {
+        let config = try keys.configuration("", more: "[[dkim.key]]\ndomain = \"example.com\"\nselector = \"x\"")
+        try #require(chmod(keys.folder.file("r.pem"), 0o444) == 0)
+        let postern = Postern(zone: keys.zone)
+        let result = try postern("dkim", "testkey", "--config", config)
+        #expect(result.status == 78)
+        #expect(result.text == "e._domainkey.example.com: ok (ed25519-sha256, 256 bits)\n")
+        #expect(result.output.notes.count == 2)
+        #expect(result.notes.contains("dkim.key[3].file: expected the key \"file\""))
+        #expect(result.notes.contains("error: \(config): dkim.key[1].file: expected a private key that only user"))
+        #expect(try postern("dkim", "testkey", "example.com", "e", "--config", config).status == 0)
+        let bad = try postern("dkim", "testkey", "example.com", "r", "--config", config)
+        #expect(bad.status == 78 && bad.text.isEmpty && bad.questions.isEmpty)
+        let record = try postern("dkim", "record", "--domain", "example.com", "--selector", "r", "--config", config)
+        #expect(record.status == 78)
+        #expect(
+            record.notes.hasPrefix("error: expected a key that can be used, found none:\nerror: \(config): dkim.key[1]")
+        )
+        let good = try postern("dkim", "record", "--domain", "example.com", "--selector", "e", "--config", config)
+        #expect(good.status == 0)
     }
 
     @Test("a file that is no key is 65, one that is not there 69") func keyFile() throws {

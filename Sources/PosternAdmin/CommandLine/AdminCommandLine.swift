@@ -32,6 +32,9 @@ public enum AdminCommandLine {
         do {
             command = try PosternCommand.parseAsRoot(GlobalOptions.movedToSubcommand(arguments))
         } catch {
+            if let text = PosternCommand.unknownSubcommand(in: arguments) {
+                return CommandOutput(notes: ["error: \(text)"], status: .usage)
+            }
             return misuse(error)
         }
         switch command {

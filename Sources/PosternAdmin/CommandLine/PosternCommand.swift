@@ -3,6 +3,7 @@
 
 internal import ArgumentParser
 internal import PosternDaemon
+internal import PosternMail
 
 /// The root: `postern`.
 struct PosternCommand: SubcommandGroup {
@@ -130,6 +131,30 @@ extension PosternCommand {
         var text: String
     }
 
+    /// What to say when a word stands where a subcommand should; nil when none does.
+    static func unknownSubcommand(in arguments: [String]) -> String? {
+        var words = ["postern"]
+        var group: any ParsableCommand.Type = PosternCommand.self
+        var rest = arguments[...]
+        while let word = rest.popFirst() {
+            let count = GlobalOptions.wordsOfOption(word)
+            if count > 0 {
+                rest = rest.dropFirst(count - 1)
+                continue
+            }
+            let names = group.configuration.subcommands.compactMap { $0.configuration.commandName }
+            guard !names.isEmpty, !word.hasPrefix("-"), words.count > 1 || word != "help" else { return nil }
+            guard let next = group.configuration.subcommands.first(where: { $0.configuration.commandName == word })
+            else {
+                return "expected a subcommand of \(words.joined(separator: " ")), one of "
+                    + "\(names.joined(separator: ", ")); found \"\(LogText.escaped(word.utf8))\""
+            }
+            words.append(word)
+            group = next
+        }
+        return nil
+    }
+
     /// The help of every command, each group before what is below it.
     static func help(columns: Int) -> [Help] {
         func below(_ words: [String], _ type: any ParsableCommand.Type) -> [Help] {
@@ -143,7 +168,27 @@ extension PosternCommand {
     }
 }
 
+extension CommandFailure {
+    /// What `validate` has looked at already.
+    init(_ error: ValidationError) { self.init(.usage, error.message) }
+}
+
 extension GlobalOptions {
+    /// These options with the configuration that an argument names, if one does.
+    func naming(_ file: String?) throws(ValidationError) -> GlobalOptions {
+        guard let file else { return self }
+        guard config == nil else { throw ValidationError("expected a file or --config, found both") }
+        var options = self
+        options.config = file
+        return options
+    }
+
+    /// How many words a global option that begins with this one has; 0 if it is none.
+    static func wordsOfOption(_ word: String) -> Int {
+        if word == "--config" || word == "--resolver" { return 2 }
+        return word == "--json" || word.hasPrefix("--config=") || word.hasPrefix("--resolver=") ? 1 : 0
+    }
+
     /// The words with global options that stand before the subcommand put behind it, where ArgumentParser looks for
     /// them: `postern --json dkim verify FILE` is `postern dkim verify --json FILE`.
     static func movedToSubcommand(_ words: [String]) -> [String] {
@@ -152,12 +197,10 @@ extension GlobalOptions {
         var path: [String] = []
         var group: any ParsableCommand.Type = PosternCommand.self
         while let word = rest.first {
-            if word == "--json" || word.hasPrefix("--config=") || word.hasPrefix("--resolver=") {
-                moved.append(word)
-                rest = rest.dropFirst()
-            } else if word == "--config" || word == "--resolver" {
-                moved += rest.prefix(2)
-                rest = rest.dropFirst(2)
+            let count = wordsOfOption(word)
+            if count > 0 {
+                moved += rest.prefix(count)
+                rest = rest.dropFirst(count)
             } else if let next = group.configuration.subcommands.first(where: { $0.configuration.commandName == word })
             {
                 path.append(word)

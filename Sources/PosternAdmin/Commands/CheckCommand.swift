@@ -38,11 +38,7 @@ struct CheckCommand: Subcommand {
     @OptionGroup var options: GlobalOptions
     @Argument(help: "The configuration. (default: that of --config)") var file: String?
 
-    func validate() throws {
-        if file != nil, options.config != nil {
-            throw ValidationError("expected a file or --config, found both")
-        }
-    }
+    func validate() throws { _ = try options.naming(file) }
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         let path = file ?? options.configPath

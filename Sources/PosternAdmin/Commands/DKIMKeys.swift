@@ -48,12 +48,8 @@ struct DKIMKeys: Subcommand {
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         let whole = options.load(for: .dkim, in: surroundings)
-        // Listed also where something is wrong; what cannot be read at all is told as everywhere.
-        let readable =
-            if let readable = whole.readable { readable } else {
-                try options.configurationNeeded(for: .dkim, in: surroundings).0
-            }
-        let entries = readable.dkim.entries
+        // Listed also where something is wrong.
+        guard let entries = whole.readable?.dkim.entries else { throw options.failure(whole) }
         let reader = surroundings.keyReader()
         let rows = try entries.map { entry throws(CommandFailure) in try Self.row(entry, reader: reader) }
         // What is wrong with a file stands beside it.
@@ -69,12 +65,12 @@ struct DKIMKeys: Subcommand {
         guard !options.json else {
             return CommandOutput(json: ["keys": .list(rows.map(Self.json))], notes: notes, status: status)
         }
-        if rows.isEmpty { notes.append("\(options.configPath) has no [[dkim.key]]: nothing is signed") }
+        if rows.isEmpty, isWhole { notes.append("\(options.configPath) has no [[dkim.key]]: nothing is signed") }
         return CommandOutput(text: rows.map(Self.text).joined(separator: "\n"), notes: notes, status: status)
     }
 
     private static func row(_ entry: DKIMKeyEntry, reader: UserIdentity) throws(CommandFailure) -> Row {
-        let name = try keyName(domain: entry.domain, selector: entry.selector)
+        let name = try DKIMKeyName(entry)
         do throws(DKIMKeyEntryError) {
             return Row(entry: entry, name: name, key: try entry.privateKey(for: reader), problem: nil)
         } catch {

@@ -71,9 +71,7 @@ struct DKIMSign: Subcommand {
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         let arguments: [KeyArgument]
-        do throws(ValidationError) { arguments = try keyArguments() } catch {
-            throw CommandFailure(.usage, error.message)
-        }
+        do throws(ValidationError) { arguments = try keyArguments() } catch { throw CommandFailure(error) }
         let message = try surroundings.message(file)
         var settings = DKIMSigningSettings()
         var notes: [String] = []

@@ -53,7 +53,8 @@ struct DKIMTestkey: Subcommand {
               65  the file of --key holds no private key for DKIM
               69  DNS could not tell of one, and the others are ok; or the file of
                   --key cannot be read
-              78  the configuration is wrong, or has no such key
+              78  the configuration is wrong, has no such key, or one that cannot be
+                  used; the others are tested
 
             FILES
               \(DaemonArguments.defaultConfiguration)
@@ -73,26 +74,27 @@ struct DKIMTestkey: Subcommand {
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         let subject: Subject
-        do throws(ValidationError) { subject = try self.subject() } catch {
-            throw CommandFailure(.usage, error.message)
-        }
+        do throws(ValidationError) { subject = try self.subject() } catch { throw CommandFailure(error) }
         var notes: [String] = []
         let keys: [NamedKey]
+        var hasUnusable = false
         switch subject {
         case .file(let file, let name):
             keys = [NamedKey(name: name, privateKey: try surroundings.privateKey(file))]
         case .configured(let domain, let selector):
-            (keys, notes) = try configuredKeys(domain, selector, in: surroundings)
+            let found = try options.configuredKeys(domain, selector, in: surroundings)
+            (keys, notes) = (found.keys, found.problems)
+            hasUnusable = !notes.isEmpty
         }
-        // Whoever names both the key and the server needs no configuration, not even a right one.
-        let needsNone = key != nil && options.resolver != nil
+        // Whoever names the server needs no more of the configuration, not even a right one.
+        let needsNone = options.resolver != nil
         let loaded = needsNone ? LoadedConfiguration() : try options.configurationIfAny(for: .dns, in: surroundings)
-        if key != nil { notes += loaded.notes }
+        if key != nil { notes += loaded.notes }  // else they are told already
         let log = NoteCollector()
         let resolver = try options.resolver(loaded)
         let tests = try tests(of: keys, dns: surroundings.dns(resolver, log))
         notes += log.notes(on: resolver)
-        let status = Self.status(tests)
+        let status = hasUnusable ? .badConfiguration : Self.status(tests)
         guard !options.json else {
             return CommandOutput(json: ["keys": .list(tests.map(\.json))], notes: notes, status: status)
         }
@@ -169,16 +171,5 @@ struct DKIMTestkey: Subcommand {
                         + "selector without these options, found some of them")
             }
         } catch { throw ValidationError(error.text) }
-    }
-
-    private func configuredKeys(
-        _ domain: DomainName?, _ selector: DomainName?, in surroundings: Surroundings
-    ) throws(CommandFailure) -> (keys: [NamedKey], notes: [String]) {
-        let (all, notes) = try options.configuredKeys(in: surroundings)
-        let keys = all.filter { key in
-            domain.map { $0 == key.name.domain } ?? true && selector.map { $0 == key.name.selector } ?? true
-        }
-        guard !keys.isEmpty else { throw options.missing(domain, selector, among: all) }
-        return (keys, notes)
     }
 }

@@ -8,7 +8,7 @@ struct ShowCommand: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "show",
         abstract: "Prints what the configuration says beside the defaults.",
-        usage: "postern show [<options>] [--all]",
+        usage: "postern show [<options>] [--all] [<file>]",
         discussion: """
             Prints TOML that could be the configuration: the keys whose values are not the defaults, or with --all \
             every key. Lists that stand in files of their own are written out, and paths are absolute. With --all, \
@@ -38,8 +38,13 @@ struct ShowCommand: Subcommand {
 
     @OptionGroup var options: GlobalOptions
     @Flag(help: "Print every key, also those with their defaults.") var all = false
+    @Argument(help: "The configuration. (default: that of --config)") var file: String?
+
+    func validate() throws { _ = try options.naming(file) }
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
+        let options: GlobalOptions
+        do throws(ValidationError) { options = try self.options.naming(file) } catch { throw CommandFailure(error) }
         let (configuration, notes) = try options.configurationNeeded(for: .check, in: surroundings)
         let shown = configuration.shown(all: all)
         let path = options.configPath
