@@ -26,16 +26,18 @@ import Testing
         }
     }
 
-    @Test("every socket's folder is made by tmpfiles.d and may be written by its unit")
+    @Test("every socket's folder is made by tmpfiles.d, and its unit opens the socket there")
     func folders() throws {
         let sample = try text("contrib/postern.toml")
         let made = try text("systemd/tmpfiles.d/postern.conf")
         for (key, unit) in [("dkim", "postern-dkim"), ("dns", "postern-dns")] {
-            let pattern = try Regex("(?m)^#? *\(key) = .*?unix:(/[^\"]+)/[^/\"]+\"").anchorsMatchLineEndings()
+            let pattern = try Regex("(?m)^#? *\(key) = .*?unix:((/[^\"]+)/[^/\"]+)\"").anchorsMatchLineEndings()
             let match = try #require(try pattern.firstMatch(in: sample), "listen.\(key) in contrib/postern.toml")
-            let folder = try #require(match.output[1].substring)
+            let path = try #require(match.output[1].substring)
+            let folder = try #require(match.output[2].substring)
             #expect(made.contains("d \(folder) "), "\(folder)")
-            #expect(try text("systemd/\(unit).service").contains("ReadWritePaths=\(folder)\n"))
+            #expect(try text("systemd/\(unit).socket").contains("ListenStream=\(path)\n"))
+            #expect(try text("systemd/\(unit).service").contains("Requires=\(unit).socket\n"))
         }
     }
 }
