@@ -17,6 +17,18 @@ import Testing
         #expect(try Postern()("check", path, "--json").text == "{\"file\":\"\(path)\",\"problems\":[]}\n")
     }
 
+    @Test("what is right and yet hardly meant is a warning beside the answer, and no problem") func advice() throws {
+        let folder = try Folder()
+        let path = try folder.write("[dnsbl]\ndefer_score = 4\n", to: "postern.toml")
+        let result = try Postern()("check", path)
+        #expect(result.text == "\(path): ok\n")
+        #expect(result.status == 0)
+        #expect(
+            result.output.notes == [
+                "warning: \(path):2:15: dnsbl.defer_score: nobody is deferred: clients with a score of 4 are rejected"
+            ])
+    }
+
     @Test("all problems, one a line, in their order") func problems() throws {
         let folder = try Folder()
         let path = try folder.write(

@@ -254,6 +254,10 @@ struct RuleTableTests {
         #expect(read(row.toml).problems.map(\.description) == row.problems.map { "postern.toml:\($0)" })
     }
 
+    private static func rule(_ lines: String, _ name: String = "a") -> String {
+        "[[rule]]\nname = \"\(name)\"\n\(lines)\n"
+    }
+
     static let problems = [
         ProblemRow(
             "a rule without anything", "[[rule]]\n",
@@ -287,6 +291,16 @@ struct RuleTableTests {
         ProblemRow(
             "one that can", "[[rule]]\nname = \"a\"\nhelo = [\"x\", \"z\"]\nnot_helo = [\"x\"]\naction = \"accept\"\n"),
         ProblemRow(
+            "a rule that is never reached",
+            rule("helo = [\"x\"]\naction = \"score 1\"") + rule("helo = [\"x\"]\naction = \"shadow accept\"", "b")
+                + rule("helo = [\"x\"]\naction = \"accept\"", "c")
+                + rule("helo = [\"x\"]\nclient = [\"::1\"]\naction = \"hold\"", "d")
+                + rule("not_helo = [\"x\"]\naction = \"hold\"", "e") + rule("helo = [\"x\"]\nskip = [\"dnsbl\"]", "f"),
+            "13:1: rule[4]: expected a rule that can be reached, found that rule[3] ends the list for all that it "
+                + "matches",
+            "22:1: rule[6]: expected a rule that can be reached, found that rule[3] ends the list for all that it "
+                + "matches"),
+        ProblemRow(
             "each wrong value of a condition at its place",
             "[[rule]]\nname = \"a\"\nclient = [\"mx1.example.com\", \"192.0.2.1/24\"]\nserver_port = [25.0]\n"
                 + "spf = [\"FAIL\"]\nskip = [\"dnsbl\", \"spf\"]\n",
@@ -318,6 +332,30 @@ struct RuleTableTests {
         let bad = rule("sender_domain = [\"file:bad\"]")
         #expect(bad.problems.map { "\($0.file.split(separator: "/").last ?? ""):\($0.line)" } == ["bad:2", "bad:3"])
         #expect(bad.configuration == nil)
+    }
+
+    @Test("lists that are not whole are not compared: files that are empty still, or not opened here")
+    func unreadFiles() throws {
+        let folder = try TemporaryFolder()
+        try folder.write("none", "")
+        try folder.write("empty", "# nobody yet\n")
+        let text = """
+            [[rule]]
+            name = "a"
+            client = ["file:none"]
+            action = "accept"
+            [[rule]]
+            name = "b"
+            client = ["file:empty"]
+            action = "accept"
+            """
+        #expect(read(Array(text.utf8), folder: folder.path, for: .policy).flawless?.rules.count == 2)
+        let elsewhere = Self.rule(
+            "client = [\"192.0.2.1\", \"file:a\"]\nnot_client = [\"192.0.2.1\"]\naction = \"accept\"")
+        let alike =
+            Self.rule("helo = [\"x\", \"file:a\"]\naction = \"accept\"", "b")
+            + Self.rule("helo = [\"x\", \"file:b\"]\naction = \"accept\"", "c")
+        #expect(read(elsewhere + alike, for: .dkim).problems == [])
     }
 
     @Test("postern-policy alone has rules")

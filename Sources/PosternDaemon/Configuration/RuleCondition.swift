@@ -133,7 +133,7 @@ extension RuleAttribute {
 
     fileprivate var doc: String {
         switch self {
-        case .client: "Condition: the client's address, by addresses and networks."
+        case .client: "The conditions begin here. The client's address: addresses and networks."
         case .clientName: "The client's verified name: names, \"*.example.com\", \"/EXPRESSION/\"; else \"unknown\"."
         case .reverseClientName: "The client's name, not verified."
         case .helo: "What the client calls itself."

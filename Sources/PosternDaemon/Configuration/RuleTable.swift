@@ -51,8 +51,36 @@ extension RuleSettings {
     /// All rules that are right, in their order; none where the files of rules are not opened.
     static func rules(_ tables: [TableValues], _ reader: inout ValueReader) -> [RuleSettings] {
         reportSharedNames(tables, RuleTable.name, &reader)
-        let rules = tables.compactMap { RuleSettings($0, &reader) }
+        var rules: [RuleSettings] = []
+        var ends = Ends()
+        for table in tables {
+            guard let rule = RuleSettings(table, &reader) else { continue }
+            ends.report(rule, table, &reader)
+            rules.append(rule)
+        }
         return reader.opensFiles ? rules : []
+    }
+
+    /// The rules so far that end the list, by their conditions.
+    private struct Ends {
+        private var paths: [Set<RuleCondition>: String] = [:]
+
+        /// Reports a rule that is never reached: a rule above it has the same conditions, or one of them alone, and
+        /// ends the list. Other ways are not looked for.
+        mutating func report(_ rule: RuleSettings, _ table: TableValues, _ reader: inout ValueReader) {
+            // Lists in files that are not opened here would look alike, and empty ones match nothing yet.
+            guard reader.opensFiles, !rule.conditions.contains(where: \.values.isEmpty) else { return }
+            let conditions = Set(rule.conditions)
+            var above = paths[conditions]
+            for condition in rule.conditions where above == nil { above = paths[[condition]] }
+            if let above {
+                reader.report(
+                    "expected a rule that can be reached, found that \(above) ends the list for all that it matches",
+                    at: table.position, keyPath: table.path)
+            } else if rule.action?.endsList == true, !rule.shadow {
+                paths[conditions] = table.path
+            }
+        }
     }
 
     private init?(_ values: TableValues, _ reader: inout ValueReader) {
@@ -90,6 +118,7 @@ extension RuleSettings {
     private static func reportContradictions(
         _ conditions: [RuleCondition], _ values: TableValues, _ reader: inout ValueReader
     ) {
+        guard reader.opensFiles else { return }  // without its files a list is not whole
         for condition in conditions where !condition.isNegated {
             let opposite = conditions.first { $0.attribute == condition.attribute && $0.isNegated }
             guard let opposite, condition.values.isCovered(by: opposite.values),
@@ -103,6 +132,16 @@ extension RuleSettings {
 }
 
 extension RuleCondition.Values {
+    fileprivate var isEmpty: Bool {
+        switch self {
+        case .patterns(let values): values.isEmpty
+        case .numbers(let values): values.isEmpty
+        case .times(let values): values.isEmpty
+        case .weekdays(let values): values.isEmpty
+        case .spf(let values): values.isEmpty
+        }
+    }
+
     /// Whether each value is also one of the other's, or within one of its networks. Other ways are not looked for.
     fileprivate func isCovered(by other: RuleCondition.Values) -> Bool {
         func among<Value: Hashable>(_ values: [Value], _ others: [Value]) -> Bool {
