@@ -34,6 +34,9 @@ extension GlobalOptions {
         }.map { "error: \($0)" }
         guard !wanted.isEmpty else {
             var failure = missing(domain, selector, among: entries)
+            if entries.isEmpty, !broken.isEmpty {
+                failure.text = "expected a [[dkim.key]] in \(configPath) that can be used, found none:"
+            }
             failure.notes = broken
             throw failure
         }

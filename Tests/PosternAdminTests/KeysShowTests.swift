@@ -232,6 +232,25 @@ import Testing
         #expect(Set(key.keys) == ["domain", "selector", "file", "from", "users"])
     }
 
+    @Test("a query key of a DNS list is shown nowhere", arguments: [[], ["--all"], ["--json"], ["--all", "--json"]])
+    func secrets(options: [String]) throws {
+        let secret = "abcdefghijklmnopqrstuvwxyz"
+        let config = try keys.folder.write(
+            """
+            [[dns.zone]]
+            name = "\(secret).zen.dq.spamhaus.net"
+            upstream = ["127.0.0.1:5353"]
+            [[dnsbl.list]]
+            zone = "\(secret).zen.dq.spamhaus.net"
+            scores = { "127.0.0.[2..11]" = 4 }
+
+            """, to: "dqs.toml")
+        let result = try Postern().run(["show", config] + options)
+        #expect(result.status == 0, "\(result.notes)")
+        #expect(result.text.contains("(key).zen.dq.spamhaus.net"))
+        #expect(!result.text.contains(secret) && !result.notes.contains(secret))
+    }
+
     @Test("a wrong configuration, or none, is 78 with its problems") func wrong() throws {
         let config = try keys.configuration("dkim.verify = 5\nhost.nam = 1")
         let result = try Postern()("show", "--config", config)

@@ -240,6 +240,11 @@ private struct Row: Sendable, CustomTestStringConvertible {
         #expect(none.status == 78)
         #expect(none.notes.contains("expected a [[dkim.key]], found none; make a key by `postern dkim genkey`"))
         #expect(try Postern()("dkim", "testkey", "--config", keys.folder.file("no.toml")).status == 78)
+        let broken = try keys.folder.write("[[dkim.key]]\ndomain = \"example.com\"\nselector = \"s\"\n", to: "b.toml")
+        let half = try Postern()("dkim", "testkey", "--config", broken)
+        #expect(half.status == 78)
+        #expect(
+            half.notes.hasPrefix("error: expected a [[dkim.key]] in \(broken) that can be used, found none:\nerror: "))
         let syntax = try keys.folder.write("[dkim\n", to: "syntax.toml")
         #expect(try Postern()("dkim", "testkey", "--config", syntax).status == 78)
         let wrong = try keys.configuration("listen.dns = 5")

@@ -13,7 +13,7 @@ struct ShowCommand: Subcommand {
             Prints TOML that could be the configuration: the keys whose values are not the defaults, or with --all \
             every key. Lists that stand in files of their own are written out, and paths are absolute. With --all, \
             what has no value of its own stands in a comment with what is done in its place. Query keys of DNS lists \
-            are printed as KEY, private keys not at all.
+            are printed as "(key)", with which a zone is not read back, and private keys not at all.
 
             This is the file as it is now; a daemon has what it read when it started or was last reloaded.
 
