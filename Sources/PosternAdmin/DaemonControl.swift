@@ -39,7 +39,12 @@ struct DaemonControl {
     static let maxWait = Duration.seconds(15)
 
     /// A broken file is no reason not to ask: that may be the very question.
-    init(_ options: GlobalOptions) {
+    /// - Parameter stated: `--control`; nil for what the configuration says.
+    init(_ options: GlobalOptions, stated: String?) {
+        if let stated {
+            (folder, notes) = (stated, [])
+            return
+        }
         let result = Configuration.load(path: options.configPath, for: .dns)
         if let configuration = result.readable {
             (folder, notes) = (configuration.listen.control, [])
@@ -49,7 +54,11 @@ struct DaemonControl {
         let isAbsent = options.config == nil && access(options.configPath, F_OK) != 0
         notes =
             isAbsent
-            ? [] : ["warning: \(options.configPath) cannot be read; looking for the control sockets in \(folder)"]
+            ? []
+            : [
+                "warning: \(options.configPath) cannot be read; looking for the control sockets in \(folder), "
+                    + "--control names another folder"
+            ]
     }
 
     /// What an empty configuration says.

@@ -35,16 +35,18 @@ struct ReloadCommand: Subcommand {
             """)
 
     @OptionGroup var options: GlobalOptions
+    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
+    var control: String?
     @Argument(
         help: ArgumentHelp("The daemons to ask. (default: all that run)", valueName: "daemon"),
         transform: { text in try DaemonArgument.name(text) })
     var daemons: [DaemonName] = []
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let control = DaemonControl(options)
-        var report = Report(notes: control.notes)
+        let asked = DaemonControl(options, stated: control)
+        var report = Report(notes: asked.notes)
         for daemon in daemons.isEmpty ? DaemonName.allCases : daemons {
-            report.add(daemon, control.ask(daemon, "reload"), isNamed: !daemons.isEmpty)
+            report.add(daemon, asked.ask(daemon, "reload"), isNamed: !daemons.isEmpty)
         }
         let status = report.status
         if !report.hasRunning { report.notes.append("error: expected a running daemon, found none") }

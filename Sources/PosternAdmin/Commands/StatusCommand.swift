@@ -39,22 +39,24 @@ struct StatusCommand: Subcommand {
             """)
 
     @OptionGroup var options: GlobalOptions
+    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
+    var control: String?
     @Argument(
         help: ArgumentHelp("The daemons to ask. (default: all)", valueName: "daemon"),
         transform: { text in try DaemonArgument.name(text) })
     var daemons: [DaemonName] = []
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let control = DaemonControl(options)
-        let answers = (daemons.isEmpty ? DaemonName.allCases : daemons).map { ($0, control.ask($0, "status")) }
+        let asked = DaemonControl(options, stated: control)
+        let answers = (daemons.isEmpty ? DaemonName.allCases : daemons).map { ($0, asked.ask($0, "status")) }
         let isComplete = answers.allSatisfy { if case .document = $0.1 { true } else { false } }
         let status: ExitStatus = isComplete ? .done : .unavailable
         guard !options.json else {
             let object: JSONValue = ["daemons": .list(answers.map(Self.json))]
-            return CommandOutput(json: object, notes: control.notes, status: status)
+            return CommandOutput(json: object, notes: asked.notes, status: status)
         }
         let text = answers.map { Self.text($0, $1) }.joined(separator: "\n")
-        return CommandOutput(text: text, notes: control.notes, status: status)
+        return CommandOutput(text: text, notes: asked.notes, status: status)
     }
 
     private static func json(_ daemon: DaemonName, _ answer: DaemonAnswer) -> JSONValue {
