@@ -1,84 +1,160 @@
 // The cache of the well (RFC 1034 §5.3.1; negatives by RFC 2308 §5): answers by their question, for as long as their
 // TTLs allow, within a bound on octets that is counted honestly. A value without clock or lock: the one event loop of
-// postern-dns owns it. What goes first when it is full is another type's business (`Recency`).
+// postern-dns owns it. What goes first when it is full is another type's business (`EvictionQueues`). An entry whose
+// time is over keeps its place until it is replaced or must go: names that are asked again come back to where they were.
 
 public import PosternMail
 
 public struct Cache: Sendable {
-    /// How much may be kept, and how long.
-    public struct Settings: Hashable, Sendable {
-        /// Bound of everything kept, overhead included.
-        public var octets: Int
-        /// Longest time that "no such name" and "no such record" are kept, whatever the zone says.
-        public var negativeTTLMax: Duration
-
-        public init(octets: Int = 64 << 20, negativeTTLMax: Duration = .seconds(60)) {
-            self.octets = max(0, octets)
-            self.negativeTTLMax = negativeTTLMax
-        }
-    }
-
     public private(set) var settings: Settings
     /// Octets in use, by the same count as `settings.octets`. Never more than that.
     public private(set) var octetsInUse = 0
     /// Entries that were dropped because the cache was full.
     public private(set) var evictions: UInt64 = 0
+    /// Entries, those included whose time is over and whose place nobody needed yet.
     public var count: Int { places.count }
 
-    /// Longest time that any answer is kept. Source: RFC 8767 §4 recommends a cap of days to weeks.
-    public static let ttlMax: UInt32 = 7 * 86_400
-    /// What an entry costs beside its own octets: its share of the dictionary and the two tables, kept at most 3/8
-    /// empty while they grow, and three array headers with malloc's rounding.
-    static let entryOverhead = 320
+    /// How long a failure is remembered. Source: RFC 9520 §3.2: at least 1 second, at most 5 minutes.
+    public static let failureTTL = Duration.seconds(5)
+    /// What an entry costs beside its own octets: its share of the dictionary and the tables, kept at most 3/8
+    /// empty while they grow, its fingerprint, and three array headers with malloc's rounding.
+    static let entryOverhead = 416
 
     private struct Entry {
         let question: Question
         let body: ResponseBody
         let stored: UnixTime
         let expires: UnixTime
+        /// Upstreams had no answer; they are not asked again before. Source: RFC 9520 §3.2.
+        var failedUntil: UnixTime?
         var octets: Int {
             Cache.entryOverhead + question.name.wire.count + body.octets.count + 2 * body.ttlOffsets.count
         }
+        func isFresh(_ now: UnixTime) -> Bool { now < expires }
     }
     private var entries: [Entry?] = []
     private var free: [Int] = []
     private var places: [Question: Int] = [:]
-    private var recency = Recency()
+    /// Names of which validation said that nothing is below them: the entries that say it. Source: RFC 8020 §2.
+    private var cuts: [DomainName: Int] = [:]
+    private var queues: EvictionQueues
 
-    public init(_ settings: Settings = Settings()) { self.settings = settings }
+    public init(_ settings: Settings = Settings()) {
+        self.settings = settings
+        queues = EvictionQueues(octets: settings.octets)
+    }
 
     /// Takes new bounds, dropping what no longer fits. Times already given to entries stay.
     public mutating func adopt(_ settings: Settings) {
         self.settings = settings
-        shrink(to: settings.octets)
+        shrink(octets: settings.octets, entries: settings.entries)
     }
 
-    /// The answer kept for `question`, if its time is not over.
+    // MARK: Finding
+
+    /// An answer that need not be asked for.
+    public struct Found: Hashable, Sendable {
+        public let body: ResponseBody
+        /// How many whole seconds old the body is.
+        public let elapsed: UInt32
+        public let source: Source
+    }
+
+    /// Where an answer was found.
+    public enum Source: Hashable, Sendable {
+        /// Kept, and its time not over.
+        case fresh
+        /// A name above does not exist. Source: RFC 8020 §2.
+        case cut
+        /// The last try failed, a moment ago: SERVFAIL. Source: RFC 9520 §3.1.
+        case failure
+    }
+
+    /// What can be answered without asking.
     /// - Parameter now: any clock that runs as fast as real time and never steps back, the same in every call.
-    /// - Returns: the body and how many whole seconds old it is.
-    public mutating func find(_ question: Question, now: UnixTime) -> (body: ResponseBody, elapsed: UInt32)? {
-        guard let place = places[question], let entry = entries[place] else { return nil }
-        guard now < entry.expires else {
-            remove(at: place)
-            return nil
+    public mutating func find(_ question: Question, now: UnixTime) -> Found? {
+        let place = places[question]
+        if let place, let entry = entries[place] {
+            queues.use(place)
+            if entry.isFresh(now) { return Found(body: entry.body, elapsed: age(entry, now), source: .fresh) }
         }
-        recency.touch(place)
-        return (entry.body, UInt32(clamping: (now - entry.stored).components.seconds))
+        if let body = bodyByCut(question, now) { return Found(body: body, elapsed: 0, source: .cut) }
+        if let place, let failed = entries[place]?.failedUntil, now < failed {
+            return Found(body: ResponseBody(question: question, rcode: .serverFailure), elapsed: 0, source: .failure)
+        }
+        return nil
     }
 
-    /// Keeps the answer to `question`, unless it may not be kept or would not fit into the whole cache.
+    private func age(_ entry: Entry, _ now: UnixTime) -> UInt32 {
+        UInt32(clamping: (now - entry.stored).components.seconds)
+    }
+
+    /// NXDOMAIN made of that of a name above, or of the name itself when another type was asked.
+    private func bodyByCut(_ question: Question, _ now: UnixTime) -> ResponseBody? {
+        guard !cuts.isEmpty else { return nil }
+        var name: DomainName? = question.name
+        while let above = name {  // a name has at most 127 labels
+            if let place = cuts[above], let entry = entries[place], entry.isFresh(now) {
+                let said = entry.body.resolution(of: entry.question, elapsed: age(entry, now))
+                return ResponseBody(
+                    question: question, rcode: .nameError, authority: said.authority, isAuthenticated: true)
+            }
+            name = above.parent
+        }
+        return nil
+    }
+
+    // MARK: Keeping
+
+    /// Keeps the answer to `question`, unless it may not be kept or would not fit into the whole cache; the one kept
+    /// before goes in any case.
     ///
-    /// - Parameter ttl: seconds that it holds; 0 is not kept (RFC 1035 §3.2.1). Failures are never kept, whatever their
-    /// `ttl`.
-    public mutating func store(_ body: ResponseBody, for question: Question, ttl: UInt32, now: UnixTime) {
-        if let place = places[question] { remove(at: place) }
-        guard body.rcode == .noError || body.rcode == .nameError else { return }
-        var lifetime = Duration.seconds(min(ttl, Self.ttlMax))
-        if body.answersNothing { lifetime = min(lifetime, settings.negativeTTLMax) }  // RFC 2308 §5
-        guard lifetime > .zero else { return }
-        let entry = Entry(question: question, body: body, stored: now, expires: now + lifetime)
-        guard entry.octets <= settings.octets else { return }
-        shrink(to: settings.octets - entry.octets)
+    /// - Parameter ttl: seconds that it holds; 0 is not kept (RFC 1035 §3.2.1), and failures are not: see `fail`.
+    /// - Parameter bounds: those of the name's zone; `nil`: those of the settings.
+    public mutating func store(
+        _ body: ResponseBody, for question: Question, ttl: UInt32, now: UnixTime, bounds: Bounds? = nil
+    ) {
+        let bounds = bounds ?? settings.bounds
+        let lifetime = min(max(.seconds(ttl), bounds.ttlMin), bounds.most(body))
+        guard body.rcode == .noError || body.rcode == .nameError, ttl > 0, lifetime > .zero else {
+            if let place = places[question] { remove(at: place) }
+            return
+        }
+        let entry = Entry(question: question, body: bounds.limited(body), stored: now, expires: now + lifetime)
+        keep(entry)
+        // A CNAME before the NXDOMAIN: it is another name that does not exist.
+        guard bounds.hasNXDOMAINCut, body.rcode == .nameError, body.isAuthenticated, body.answerCount == 0,
+            let place = places[question]
+        else { return }
+        cuts[question.name] = place
+    }
+
+    /// Remembers for a moment that upstreams had no answer. Source: RFC 9520 §3.1.
+    public mutating func fail(_ question: Question, now: UnixTime) {
+        if let place = places[question] {
+            entries[place]?.failedUntil = now + Self.failureTTL
+        } else {
+            keep(
+                Entry(
+                    question: question, body: ResponseBody(question: question, rcode: .serverFailure), stored: now,
+                    expires: now, failedUntil: now + Self.failureTTL))
+        }
+    }
+
+    private mutating func keep(_ entry: Entry) {
+        guard entry.octets <= settings.octets, settings.entries > 0 else {
+            if let place = places[entry.question] { remove(at: place) }
+            return
+        }
+        if let place = places[entry.question], let before = entries[place] {
+            forgetCut(of: before, at: place)
+            octetsInUse += entry.octets - before.octets
+            entries[place] = entry
+            queues.resize(place, octets: entry.octets)
+            shrink(octets: settings.octets, entries: settings.entries)
+            return
+        }
+        shrink(octets: settings.octets - entry.octets, entries: settings.entries - 1)
         let place: Int
         if let reused = free.popLast() {
             place = reused
@@ -87,8 +163,8 @@ public struct Cache: Sendable {
             place = entries.count
             entries.append(entry)
         }
-        places[question] = place
-        recency.insert(place)
+        places[entry.question] = place
+        queues.insert(place, octets: entry.octets, hash: entry.question.hashValue)
         octetsInUse += entry.octets
     }
 
@@ -99,20 +175,29 @@ public struct Cache: Sendable {
         evictions = kept.1
     }
 
-    private mutating func shrink(to limit: Int) {
-        while octetsInUse > limit, let place = recency.oldest {
-            remove(at: place)
+    private mutating func shrink(octets: Int, entries most: Int) {
+        while octetsInUse > octets || places.count > most, let place = queues.evict() {
+            vacate(place)
             evictions += 1
         }
     }
 
     private mutating func remove(at place: Int) {
+        queues.remove(place)
+        vacate(place)
+    }
+
+    private mutating func vacate(_ place: Int) {
         guard let entry = entries[place] else { return }
+        forgetCut(of: entry, at: place)
         entries[place] = nil
         places[entry.question] = nil
-        recency.remove(place)
         free.append(place)
         octetsInUse -= entry.octets
+    }
+
+    private mutating func forgetCut(of entry: Entry, at place: Int) {
+        if entry.body.rcode == .nameError, cuts[entry.question.name] == place { cuts[entry.question.name] = nil }
     }
 }
 

@@ -71,6 +71,35 @@ public struct ResponseBody: Hashable, Sendable {
         return message
     }
 
+    /// The same with no TTL above `most`.
+    func limitingTTLs(to most: UInt32) -> ResponseBody {
+        mappingTTLs { min($0, most) }
+    }
+
+    private func mappingTTLs(_ change: (UInt32) -> UInt32) -> ResponseBody {
+        var changed = octets
+        var isChanged = false
+        for offset in ttlOffsets {
+            let ttl = Self.ttl(in: changed, at: Int(offset))
+            let wanted = change(ttl)
+            guard wanted != ttl else { continue }
+            Self.put(wanted, into: &changed, at: Int(offset))
+            isChanged = true
+        }
+        return isChanged ? ResponseBody(self, octets: changed) : self
+    }
+
+    /// Another body's sections with TTLs of its own.
+    private init(_ other: ResponseBody, octets: [UInt8]) {
+        rcode = other.rcode
+        isAuthenticated = other.isAuthenticated
+        isNoData = other.isNoData
+        answerCount = other.answerCount
+        authorityCount = other.authorityCount
+        self.octets = octets
+        ttlOffsets = other.ttlOffsets
+    }
+
     /// What the body says, read back; for the rare case that it is needed as values.
     /// - Parameter question: the one that the body was made for.
     public func resolution(of question: Question, elapsed: UInt32) -> Resolution {
@@ -87,9 +116,16 @@ public struct ResponseBody: Hashable, Sendable {
 
     /// Makes the four octets at `place`, which we wrote ourselves, smaller by `seconds`.
     private static func age(_ message: inout [UInt8], at place: Int, by seconds: UInt32) {
-        var ttl = message[place..<place + 4].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-        ttl = ttl > seconds ? ttl - seconds : 0
-        for step in 0..<4 { message[place + step] = UInt8(truncatingIfNeeded: ttl >> (24 - 8 * UInt32(step))) }
+        let ttl = ttl(in: message, at: place)
+        put(ttl > seconds ? ttl - seconds : 0, into: &message, at: place)
+    }
+
+    private static func ttl(in octets: [UInt8], at place: Int) -> UInt32 {
+        octets[place..<place + 4].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+    }
+
+    private static func put(_ ttl: UInt32, into octets: inout [UInt8], at place: Int) {
+        for step in 0..<4 { octets[place + step] = UInt8(truncatingIfNeeded: ttl >> (24 - 8 * UInt32(step))) }
     }
 }
 

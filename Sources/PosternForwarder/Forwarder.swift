@@ -65,9 +65,18 @@ final class Forwarder {
             counters.staticAnswers += 1
             return (body, 0)
         }
+        return findInCache(question)
+    }
+
+    private func findInCache(_ question: Question) -> (body: ResponseBody, elapsed: UInt32)? {
         guard let found = cache.find(question, now: now()) else { return nil }
         counters.hits += 1
-        return found
+        switch found.source {
+        case .fresh: break
+        case .cut: counters.cutAnswers += 1
+        case .failure: counters.failureAnswers += 1
+        }
+        return (found.body, found.elapsed)
     }
 
     private func staticBody(for question: Question) -> ResponseBody? {
@@ -94,8 +103,7 @@ final class Forwarder {
         func answer(_ body: ResponseBody, _ elapsed: UInt32) {
             done(ResponseBody(question: question, body.resolution(of: next, elapsed: elapsed).following(links)))
         }
-        if let found = cache.find(next, now: now()) {
-            counters.hits += 1
+        if let found = findInCache(next) {
             answer(found.body, found.elapsed)
         } else {
             join(next) { answer($0, 0) }
@@ -132,9 +140,14 @@ final class Forwarder {
         let question = inquiry.question
         guard inquiries.removeValue(forKey: question) != nil else { return }
         active -= 1
-        let body = ResponseBody(question: question, resolution)
-        cache.store(body, for: question, ttl: resolution.ttl, now: now())
-        if body.rcode == .serverFailure { counters.givenUp += 1 }
+        let bounds = settings.bounds(for: question.name)
+        let body = bounds.limited(ResponseBody(question: question, resolution))
+        if body.rcode == .serverFailure {
+            counters.givenUp += 1
+            cache.fail(question, now: now())
+        } else {
+            cache.store(body, for: question, ttl: resolution.ttl, now: now(), bounds: bounds)
+        }
         waiters -= inquiry.waiters.count
         while active < Self.maxActiveInquiries, let next = line.popFirst() {
             active += 1

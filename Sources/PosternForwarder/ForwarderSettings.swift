@@ -35,6 +35,8 @@ public struct ForwarderSettings: Sendable {
     /// In the order of preference. Without any, only the static zone is answered.
     public var upstreams: [Upstream]
     public var cache: Cache.Settings
+    /// Zones that are DNS lists (RFC 5782): what they say of one name says nothing of another.
+    public var lists: Set<DomainName> = []
     /// How long one upstream is waited for before the next is asked as well.
     public var tryTimeout: Duration
     /// Answers that are given before anybody is asked.
@@ -63,12 +65,37 @@ public struct ForwarderSettings: Sendable {
     }
 }
 
+extension ForwarderSettings {
+    /// Whether the name is a list's question.
+    func isListed(_ name: DomainName) -> Bool {
+        guard !lists.isEmpty else { return false }
+        var above: DomainName? = name
+        while let zone = above {  // a name has at most 127 labels
+            if lists.contains(zone) { return true }
+            above = zone.parent
+        }
+        return false
+    }
+
+    /// How long answers about the name are kept.
+    func bounds(for name: DomainName) -> Cache.Bounds {
+        var bounds = cache.bounds
+        if isListed(name) { bounds.hasNXDOMAINCut = false }  // RFC 8020 is about trees, a list is none
+        return bounds
+    }
+}
+
 /// What a forwarder has counted since its start.
 public struct ForwarderCounters: Hashable, Sendable {
     /// Well-formed questions from clients: each is one of `staticAnswers`, `hits`, `misses`, `joined` or `turnedAway`.
     public var queries: UInt64 = 0
     public var staticAnswers: UInt64 = 0
+    /// Questions answered by the cache, in one way or another.
     public var hits: UInt64 = 0
+    /// Those among them answered NXDOMAIN since a name above does not exist. Source: RFC 8020.
+    public var cutAnswers: UInt64 = 0
+    /// Those among them answered SERVFAIL since upstreams failed a moment ago. Source: RFC 9520.
+    public var failureAnswers: UInt64 = 0
     /// Questions that upstreams were asked for.
     public var misses: UInt64 = 0
     /// Questions that were already being asked upstream.

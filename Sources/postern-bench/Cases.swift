@@ -64,7 +64,7 @@ enum Cases {
             BenchCase(name: "dns/query", about: "a question to wire form") {
                 Measurement.of(operations: 1000) { for _ in 0..<1000 { _ = DNSCodec.query(id: 7, question: question) } }
             })
-        return cases
+        return cases + (try DNSCacheCases.all())
     }
 
     static func sign(

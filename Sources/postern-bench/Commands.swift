@@ -13,6 +13,7 @@ enum Commands {
         case "corpus":
             guard let folder = words.dropFirst().first else { throw BenchError.usage("corpus wants a directory") }
             try CorpusFiles.write(to: folder)
+        case "dns-hits": try DNSCacheCases.printHitRates()
         case "milter": try milter(Options(words.dropFirst()))
         case "idle": try idle(Options(words.dropFirst()))
         case "cpu": try cpu(Array(words.dropFirst()))

@@ -31,7 +31,9 @@ struct CacheTests {
         #expect(age(&cache, asked, start + .milliseconds(99_999)) == 99)
         #expect(age(&cache, Question(asked.name, .a), start) == nil)
         #expect(age(&cache, asked, after(100)) == nil)
-        #expect(cache.count == 0 && cache.octetsInUse == 0)
+        cache.store(body(asked, ttl: 7), for: asked, ttl: 7, now: after(100))  // in its old place
+        #expect(age(&cache, asked, after(106)) == 6)
+        #expect(cache.count == 1)
     }
 
     @Test("TTLs in the answer count down")
@@ -96,25 +98,31 @@ struct CacheTests {
         #expect(age(&cache, asked, after(7 * 86_400)) == nil)
     }
 
-    @Test("the least recently used goes first")
-    func leastRecentlyUsed() throws {
+    @Test("what was not asked again goes first, and both bounds hold")
+    func evictions() throws {
         let questions = try (0..<4).map(question)
         let one = Cache.entryOverhead + questions[0].name.wire.count + body(questions[0], ttl: 9).octets.count + 2
         var cache = Cache(Cache.Settings(octets: 3 * one))
         for asked in questions.prefix(3) { cache.store(body(asked, ttl: 9), for: asked, ttl: 9, now: start) }
         #expect(cache.octetsInUse == 3 * one)
-        _ = cache.find(questions[0], now: start)
+        for _ in 0..<2 { _ = cache.find(questions[0], now: start) }
         cache.store(body(questions[3], ttl: 9), for: questions[3], ttl: 9, now: start)
-        var left = questions.map { age(&cache, $0, start) != nil }
-        #expect(left == [true, false, true, true])
+        #expect(questions.map { age(&cache, $0, start) != nil } == [true, false, true, true])
         #expect(cache.evictions == 1)
         cache.adopt(Cache.Settings(octets: one))
-        left = questions.map { age(&cache, $0, start) != nil }
-        #expect(left == [false, false, false, true])
-        cache.store(body(questions[0], ttl: 9, octets: 4000), for: questions[0], ttl: 9, now: start)  // larger than all
-        #expect(cache.count == 1)
+        #expect(cache.count == 1 && cache.octetsInUse == one)
+        var kept: Question?
+        for asked in questions where age(&cache, asked, start) != nil { kept = asked }
+        let left = try #require(kept)
+        cache.store(body(questions[1], ttl: 9, octets: 4000), for: questions[1], ttl: 9, now: start)  // larger than all
+        #expect(age(&cache, left, start) != nil)
+        cache.store(body(left, ttl: 9, octets: 4000), for: left, ttl: 9, now: start)  // the old answer goes in any case
+        #expect(cache.count == 0 && cache.octetsInUse == 0)
+        cache = Cache(Cache.Settings(entries: 2))
+        for asked in questions { cache.store(body(asked, ttl: 9), for: asked, ttl: 9, now: start) }
+        #expect(cache.count == 2 && cache.evictions == 2)
         cache.removeAll()
-        #expect(cache.count == 0 && cache.octetsInUse == 0 && cache.evictions == 3)
+        #expect(cache.count == 0 && cache.octetsInUse == 0 && cache.evictions == 2)
     }
 
     @Test("the bound holds under 100,000 insertions")
@@ -140,26 +148,99 @@ struct CacheTests {
         #expect(cache.count == 0 && cache.octetsInUse == 0)
     }
 
-    @Test("recency against a list")
-    func recency() {
+    @Test("a queue of places against an array")
+    func placeList() {
         var random = SeededRandom(seed: 2)
-        var recency = Recency()
+        var list = PlaceList()
         var model: [Int] = []  // oldest first
         for _ in 0..<20_000 {
             let place = Int.random(in: 0..<50, using: &random)
             if let index = model.firstIndex(of: place) {
                 model.remove(at: index)
-                if Bool.random(using: &random) {
-                    recency.touch(place)
-                    model.append(place)
-                } else {
-                    recency.remove(place)
-                }
+                list.remove(place)
             } else {
-                recency.insert(place)
+                list.insert(place)
                 model.append(place)
             }
-            if recency.oldest != model.first { Issue.record("\(String(describing: recency.oldest)), not \(model)") }
+            if list.oldest != model.first { Issue.record("\(String(describing: list.oldest)), not \(model)") }
         }
+    }
+
+    @Test("TTLs are raised to the floor and lowered to the ceiling, 0 is neither")  // RFC 8767 §4
+    func ttlBounds() throws {
+        let bounds = Cache.Bounds(ttlMin: .seconds(30), ttlMax: .seconds(600))
+        let asked = try question(1)
+        for (ttl, kept) in [(1, 30), (30, 30), (31, 31), (600, 600), (86_400, 600)] as [(UInt32, Int64)] {
+            var cache = Cache()
+            cache.store(body(asked, ttl: ttl), for: asked, ttl: ttl, now: start, bounds: bounds)
+            #expect(age(&cache, asked, after(kept - 1)) != nil)
+            #expect(age(&cache, asked, after(kept)) == nil)
+            // What is told is the zone's TTL, but never more than the ceiling.
+            let told = cache.find(asked, now: start)?.body.resolution(of: asked, elapsed: 0).ttl
+            #expect(told == min(ttl, 600))
+        }
+        var cache = Cache()
+        cache.store(body(asked, ttl: 0), for: asked, ttl: 0, now: start, bounds: bounds)
+        #expect(cache.count == 0)
+    }
+
+    @Test("a failure is remembered for five seconds, and ends when an answer comes")  // RFC 9520 §3.2
+    func failures() throws {
+        var cache = Cache()
+        let asked = try question(1)
+        cache.fail(asked, now: start)
+        let kept = cache.find(asked, now: start + .milliseconds(4999))
+        let found = try #require(kept)
+        #expect(found.source == .failure && found.body.rcode == .serverFailure)
+        #expect(age(&cache, Question(asked.name, .a), start) == nil)  // §3.1: for the type that was asked
+        #expect(age(&cache, asked, after(5)) == nil)
+        cache.fail(asked, now: after(5))
+        cache.store(body(asked, ttl: 9), for: asked, ttl: 9, now: after(6))
+        #expect(cache.find(asked, now: after(6))?.source == .fresh)
+        cache.fail(asked, now: after(7))  // what is fresh stays so
+        #expect(cache.find(asked, now: after(7))?.source == .fresh)
+        #expect(cache.find(asked, now: after(15)) == nil)
+    }
+
+    @Test("validated NXDOMAIN answers for all below, where the zone is a tree")  // RFC 8020 §2
+    func cut() throws {
+        let top = Question(try DomainName("example.test"), .txt)
+        let below = Question(try DomainName("a.b.example.test"), .a)
+        let beside = Question(try DomainName("an-example.test"), .a)
+        let root = DomainName.root
+        let soa = ResourceRecord(
+            owner: root, type: .soa, ttl: 50, octets: [0, 0] + [UInt8](repeating: 0, count: 19) + [50])
+        func nameError(_ isAuthenticated: Bool, links: [ResourceRecord] = []) -> ResponseBody {
+            ResponseBody(
+                question: top, rcode: .nameError, answers: links, authority: [soa], isAuthenticated: isAuthenticated)
+        }
+        var cache = Cache()
+        cache.store(nameError(true), for: top, ttl: 50, now: start)
+        let kept = cache.find(below, now: after(20))
+        let found = try #require(kept)
+        #expect(found.source == .cut && found.body.rcode == .nameError && found.body.isAuthenticated)
+        let said = found.body.resolution(of: below, elapsed: found.elapsed)
+        #expect(said.answer == .noSuchName && said.ttl == 30)
+        #expect(cache.find(Question(top.name, .a), now: start)?.source == .cut)
+        #expect(cache.find(beside, now: start) == nil)
+        #expect(cache.find(Question(try DomainName("test"), .a), now: start) == nil)
+        #expect(cache.find(below, now: after(50)) == nil)
+        // An answer seen later ends it.
+        cache.store(nameError(true), for: top, ttl: 50, now: start)
+        cache.store(body(top, ttl: 9), for: top, ttl: 9, now: start)
+        #expect(cache.find(below, now: start) == nil)
+        cache.store(nameError(false), for: top, ttl: 50, now: start)  // not validated
+        #expect(cache.find(below, now: start) == nil)
+        cache.store(nameError(true), for: top, ttl: 50, now: start, bounds: Cache.Bounds(hasNXDOMAINCut: false))
+        #expect(cache.find(below, now: start) == nil)
+        var target: [UInt8] = []
+        target.append(name: root)
+        let link = ResourceRecord(owner: top.name, type: .cname, ttl: 50, octets: target)
+        cache.store(nameError(true, links: [link]), for: top, ttl: 50, now: start)  // it is the target that is not there
+        #expect(cache.find(below, now: start) == nil)
+        // It goes with its entry.
+        cache.store(nameError(true), for: top, ttl: 50, now: start)
+        cache.adopt(Cache.Settings(octets: 0))
+        #expect(cache.find(below, now: start) == nil)
     }
 }

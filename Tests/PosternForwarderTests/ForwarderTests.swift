@@ -253,14 +253,20 @@ struct ForwarderTests {
         #expect(upstream.queries.map(\.message.datagramOctets) == [1232, nil])
     }
 
-    @Test("SERVFAIL everywhere is SERVFAIL, and is not cached")
+    @Test("SERVFAIL everywhere is SERVFAIL, and remembered for five seconds")  // RFC 9520 §3.2
     func servfail() throws {
         let upstream = try FakeUpstream { .send([$0.reply(.serverFailure)]) }
-        let rig = try Rig([upstream])
+        let clock = Clock()
+        let rig = try Rig([upstream], now: { clock.now })
+        for _ in 0..<2 { #expect(try rig.ask("a.test TXT") == .temporaryFailure("SERVFAIL")) }
+        clock.advance(4)
         #expect(try rig.ask("a.test TXT") == .temporaryFailure("SERVFAIL"))
+        #expect(upstream.queries.count == 2)
+        clock.advance(1)
         #expect(try rig.ask("a.test TXT") == .temporaryFailure("SERVFAIL"))
         #expect(upstream.queries.count == 4)
         #expect(rig.server.counters.givenUp == 2)
+        #expect(rig.server.counters.failureAnswers == 2)
         #expect(rig.log.warnings == [])
     }
 

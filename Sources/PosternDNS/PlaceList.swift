@@ -1,14 +1,13 @@
-// The order in which a cache's entries were last used: least recently used goes first. A doubly linked list over the
-// cache's place numbers, in two arrays. Kept apart so that another policy can take its place.
+// A queue over a cache's place numbers: a doubly linked list in two arrays, so that any place can leave it at once.
 
-struct Recency: Sendable {
+struct PlaceList: Sendable {
     /// Neighbours by place; -1 stands for none.
     private var newer: [Int32] = []
     private var older: [Int32] = []
     private var first: Int32 = -1  // newest
     private var last: Int32 = -1  // oldest
 
-    /// The place that was not used for the longest time.
+    /// The place that was inserted before all others.
     var oldest: Int? { last < 0 ? nil : Int(last) }
 
     /// Adds a place, as the newest. Places are small numbers, used anew after `remove`.
@@ -29,12 +28,5 @@ struct Recency: Sendable {
         if after >= 0 { newer[Int(after)] = before } else { last = before }
         newer[place] = -1
         older[place] = -1
-    }
-
-    /// Makes a place the newest.
-    mutating func touch(_ place: Int) {
-        guard first != Int32(place) else { return }
-        remove(place)
-        insert(place)
     }
 }
