@@ -68,7 +68,7 @@ let package = Package(
         tests("PosternMilterTests", ["PosternMilter", "PosternMail", "TestSupport"]),
         tests("PosternForwarderTests", ["PosternForwarder", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternDaemonTests", ["PosternDaemon", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
-        tests("PosternAdminTests", ["PosternAdmin", "PosternDaemon", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PosternAdminTests", ["PosternAdmin", "PosternDaemon", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("SigningFilterTests", ["postern-dkim", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("EndToEndTests", ["PostfixHarness", "TestSupport"]),
     ],
