@@ -2,9 +2,8 @@
 // read and write one; Tests/Scenarios/README.md tells the words. The runner of each daemon's tests gives them meaning.
 
 import Foundation
-public import Testing
 
-public struct Scenario: Sendable, CustomTestStringConvertible {
+public struct Scenario: Sendable, CustomStringConvertible {
     /// One line: a word and what follows it.
     public struct Step: Sendable {
         public let line: Int
@@ -37,5 +36,5 @@ public struct Scenario: Sendable, CustomTestStringConvertible {
             }
     }
 
-    public var testDescription: String { name }
+    public var description: String { name }
 }
