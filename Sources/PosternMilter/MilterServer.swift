@@ -59,10 +59,5 @@ public struct MilterServer: Sendable {
 
     /// Ends `run`: no new sessions, and open ones end with their current command. Returns when libmilter knows.
     /// Wait until `transactions.current` is 0 before, or Postfix applies its default action to open messages.
-    public func stop() {
-        // smfi_stop waits for the listener's lock, which is held over its 5 s poll: a connection wakes it.
-        MilterListener.wake(listener)
-        _ = smfi_stop()
-        MilterListener.wake(listener)
-    }
+    public func stop() { MilterStop.stop(listener) }
 }

@@ -37,8 +37,9 @@ final class DNSDaemon: RunningDaemon {
     static func start(_ configuration: Configuration, _ resources: DaemonResources) throws -> any RunningDaemon {
         let log = resources.log
         var settings = ForwarderSettings(configuration)
-        settings.take(resources.sockets.take("dns"), log)
-        let places = configuration.listen.dns.map(\.description)
+        let activated = resources.sockets.take("dns")
+        settings.take(activated, log)
+        let places = settings.listen.map(\.description) + activated.map(\.place)
         let server = ForwarderServer(settings, log: log)
         try server.start()
         let upstreams = settings.upstreams.map(\.description).joined(separator: ", ")
@@ -47,8 +48,8 @@ final class DNSDaemon: RunningDaemon {
                 + "static records: \(settings.staticZone.recordCount)")
         if upstreams.isEmpty {
             log.warning(
-                "no upstream: expected dns.upstream or a nameserver in /etc/resolv.conf; only the static zone is answered"
-            )
+                "no upstream: expected dns.upstream or a nameserver in /etc/resolv.conf; "
+                    + "only the static zone is answered")
         }
         return DNSDaemon(server)
     }

@@ -15,7 +15,7 @@ public protocol RunningDaemon: Sendable {
     func adopt(_ configuration: Configuration)
     /// Whether the thread that serves answers; takes a few seconds at most.
     func isAlive() -> Bool
-    /// Takes no more work and lets go of sockets; called once, after open transactions are over or the wait for them is.
+    /// Takes no more work and lets go of sockets; called once, when open transactions are over or the wait for them is.
     func stop()
 }
 
