@@ -38,10 +38,11 @@ public final class DKIMSigning {
     }
 
     /// What is signed when the settings name no fields: RFC 6376 §5.4.1, and the fields that say how the body is read
-    /// (RFC 6376 §8.2 tells why). `List-Unsubscribe-Post` is RFC 8058 §4's demand.
+    /// (RFC 6376 §8.2 tells why). `List-Unsubscribe-Post` is RFC 8058 §4's demand. Date and Message-ID may be missing:
+    /// a submission server behind us adds them rightfully (RFC 6409 §8.2, §8.3).
     public static let defaultFields: [(name: String, oversigning: Oversigning)] = [
-        ("From", .always), ("To", .always), ("Cc", .always), ("Subject", .always), ("Date", .always),
-        ("Reply-To", .always), ("Message-ID", .always), ("In-Reply-To", .always), ("References", .always),
+        ("From", .always), ("To", .always), ("Cc", .always), ("Subject", .always), ("Date", .whenPresent),
+        ("Reply-To", .always), ("Message-ID", .whenPresent), ("In-Reply-To", .always), ("References", .always),
         ("MIME-Version", .always), ("Content-Type", .always), ("Content-Transfer-Encoding", .always),
         ("Sender", .whenPresent), ("List-Id", .whenPresent), ("List-Help", .whenPresent),
         ("List-Unsubscribe", .whenPresent), ("List-Unsubscribe-Post", .whenPresent),

@@ -24,8 +24,7 @@ struct SigningTests {
     @Test("h= lists what is there, and once more, RFC 6376 §5.4.1, §8.15")
     func oversigning() throws {
         let always =
-            "From:To:Cc:Subject:Date:Reply-To:Message-ID:In-Reply-To:References:MIME-Version:Content-Type:"
-            + "Content-Transfer-Encoding"
+            "From:To:Cc:Subject:Reply-To:In-Reply-To:References:MIME-Version:Content-Type:Content-Transfer-Encoding"
         let from = HeaderField("From", "a@example.com")
         #expect(try tag("h", of: signed([from])) == "From:" + always)
         let list = [HeaderField("LIST-ID", "x"), HeaderField("sender", "x"), HeaderField("Resent-From", "x")]
@@ -33,6 +32,24 @@ struct SigningTests {
             try tag("h", of: signed([from, from] + list))
                 == "From:From:" + always + ":Sender:Sender:List-Id:List-Id:Resent-From")
         #expect(try tag("h", of: signed([HeaderField("Received", "x")])) == always)
+    }
+
+    @Test("Date and Message-ID that a later server adds break nothing, RFC 6409 §8.2, §8.3; second ones do")
+    func addedLater() throws {
+        let from = HeaderField("From", "a@example.com")
+        let added = [
+            HeaderField("Date", "Fri, 15 Jan 2027 08:00:00 +0000"), HeaderField("Message-ID", "<1@example.net>"),
+        ]
+        let bare = try signed([from])
+        for field in added {
+            let message = TestMessage(bare.header + [field])
+            #expect(try verify(message, dns: try TestKeys.zone()).map(\.result) == [.pass])
+        }
+        let whole = try signed([from] + added)
+        for field in added {
+            let message = TestMessage(whole.header + [field])
+            #expect(try verify(message, dns: try TestKeys.zone()).map(\.result) == [.fail])
+        }
     }
 
     @Test("fields of the admin's choice")
