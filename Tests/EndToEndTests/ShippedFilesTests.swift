@@ -40,4 +40,11 @@ import Testing
             #expect(try text("systemd/\(unit).service").contains("Requires=\(unit).socket\n"))
         }
     }
+
+    @Test("a unit may open what its daemon's caps allow", arguments: ["postern-dkim", "postern-dns"])
+    func descriptors(unit: String) throws {
+        let match = try text("systemd/\(unit).service").firstMatch(of: /\nLimitNOFILE=([0-9]+)\n/)
+        let limit = try #require(match.flatMap { Int($0.output.1) }, "systemd's own limit is 1024")
+        #expect(limit >= 512 * 6 + 4096)  // Forwarder.maxActiveInquiries, UpstreamState.maxTries, maxConnections
+    }
 }
