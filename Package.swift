@@ -25,6 +25,7 @@ func system(_ name: String, pkgConfig: String, apt: String) -> Target {
 
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
@@ -66,7 +67,11 @@ let package = Package(
         tests("PosternAuthTests", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternSocketTests", ["PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternMilterTests", ["PosternMilter", "PosternMail", "TestSupport"]),
-        tests("PosternForwarderTests", ["PosternForwarder", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests(
+            "PosternForwarderTests",
+            [
+                "PosternForwarder", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport", nioCore, nioEmbedded,
+            ]),
         tests("PosternDaemonTests", ["PosternDaemon", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternAdminTests", ["PosternAdmin", "PosternDaemon", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("SigningFilterTests", ["postern-dkim", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),

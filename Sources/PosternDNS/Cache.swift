@@ -16,6 +16,14 @@ public struct Cache: Sendable {
 
     /// How long a failure is remembered. Source: RFC 9520 §3.2: at least 1 second, at most 5 minutes.
     public static let failureTTL = Duration.seconds(5)
+    /// The same where a stale answer is there meanwhile. Source: RFC 8767 §5: 30 seconds between refreshes.
+    public static let failureTTLWhenStale = Duration.seconds(30)
+    /// TTL of stale answers, in seconds. Source: RFC 8767 §4.
+    public static let staleTTL: UInt32 = 30
+    /// So many questions within an answer's time, and it is asked for again before the time is over.
+    static let usesForRefresh: UInt8 = 3
+    /// Shorter times are not worth it.
+    static let shortestRefreshed = Duration.seconds(10)
     /// What an entry costs beside its own octets: its share of the dictionary and the tables, kept at most 3/8
     /// empty while they grow, its fingerprint, and three array headers with malloc's rounding.
     static let entryOverhead = 416
@@ -25,12 +33,22 @@ public struct Cache: Sendable {
         let body: ResponseBody
         let stored: UnixTime
         let expires: UnixTime
+        /// No stale answer from then on.
+        let ends: UnixTime
+        /// Questions that it was the answer to, up to `usesForRefresh`.
+        var uses: UInt8 = 0
         /// Upstreams had no answer; they are not asked again before. Source: RFC 9520 §3.2.
         var failedUntil: UnixTime?
         var octets: Int {
             Cache.entryOverhead + question.name.wire.count + body.octets.count + 2 * body.ttlOffsets.count
         }
         func isFresh(_ now: UnixTime) -> Bool { now < expires }
+        /// The last tenth of its time has begun, and it is asked for often.
+        func isDue(_ now: UnixTime) -> Bool {
+            guard uses >= Cache.usesForRefresh, expires - stored >= Cache.shortestRefreshed else { return false }
+            return expires - now <= (expires - stored) / 10 && !isFailing(now)
+        }
+        func isFailing(_ now: UnixTime) -> Bool { failedUntil.map { now < $0 } ?? false }
     }
     private var entries: [Entry?] = []
     private var free: [Int] = []
@@ -58,6 +76,8 @@ public struct Cache: Sendable {
         /// How many whole seconds old the body is.
         public let elapsed: UInt32
         public let source: Source
+        /// It should be asked for again: it is asked for often, and its time is over soon.
+        public var isDue = false
     }
 
     /// Where an answer was found.
@@ -68,6 +88,8 @@ public struct Cache: Sendable {
         case cut
         /// The last try failed, a moment ago: SERVFAIL. Source: RFC 9520 §3.1.
         case failure
+        /// Its time is over, and the last try to renew it failed. Source: RFC 8767 §4.
+        case stale
     }
 
     /// What can be answered without asking.
@@ -76,13 +98,29 @@ public struct Cache: Sendable {
         let place = places[question]
         if let place, let entry = entries[place] {
             queues.use(place)
-            if entry.isFresh(now) { return Found(body: entry.body, elapsed: age(entry, now), source: .fresh) }
+            if entry.isFresh(now) {
+                if entry.uses < Self.usesForRefresh { entries[place]?.uses += 1 }
+                let isDue = entries[place]?.isDue(now) ?? false
+                return Found(body: entry.body, elapsed: age(entry, now), source: .fresh, isDue: isDue)
+            }
         }
         if let body = bodyByCut(question, now) { return Found(body: body, elapsed: 0, source: .cut) }
-        if let place, let failed = entries[place]?.failedUntil, now < failed {
+        if let place, let entry = entries[place], entry.isFailing(now) {
+            if let stale = stale(question, now: now) { return stale }
             return Found(body: ResponseBody(question: question, rcode: .serverFailure), elapsed: 0, source: .failure)
         }
         return nil
+    }
+
+    /// The answer whose time is over, if it may be used when nobody has a newer one. Source: RFC 8767 §4.
+    public func stale(_ question: Question, now: UnixTime) -> Found? {
+        guard hasStale(question, now: now), let place = places[question], let entry = entries[place] else { return nil }
+        return Found(body: entry.body.settingTTLs(to: Self.staleTTL), elapsed: 0, source: .stale)
+    }
+
+    public func hasStale(_ question: Question, now: UnixTime) -> Bool {
+        guard let place = places[question], let entry = entries[place] else { return false }
+        return !entry.isFresh(now) && now < entry.ends
     }
 
     private func age(_ entry: Entry, _ now: UnixTime) -> UInt32 {
@@ -120,7 +158,10 @@ public struct Cache: Sendable {
             if let place = places[question] { remove(at: place) }
             return
         }
-        let entry = Entry(question: question, body: bounds.limited(body), stored: now, expires: now + lifetime)
+        let expires = now + lifetime
+        let entry = Entry(
+            question: question, body: bounds.limited(body), stored: now, expires: expires,
+            ends: expires + (body.answersNothing ? .zero : bounds.stale))
         keep(entry)
         // A CNAME before the NXDOMAIN: it is another name that does not exist.
         guard bounds.hasNXDOMAINCut, body.rcode == .nameError, body.isAuthenticated, body.answerCount == 0,
@@ -132,12 +173,13 @@ public struct Cache: Sendable {
     /// Remembers for a moment that upstreams had no answer. Source: RFC 9520 §3.1.
     public mutating func fail(_ question: Question, now: UnixTime) {
         if let place = places[question] {
-            entries[place]?.failedUntil = now + Self.failureTTL
+            let mayBeStale = entries[place].map { $0.expires < $0.ends && now < $0.ends } ?? false
+            entries[place]?.failedUntil = now + (mayBeStale ? Self.failureTTLWhenStale : Self.failureTTL)
         } else {
             keep(
                 Entry(
                     question: question, body: ResponseBody(question: question, rcode: .serverFailure), stored: now,
-                    expires: now, failedUntil: now + Self.failureTTL))
+                    expires: now, ends: now, failedUntil: now + Self.failureTTL))
         }
     }
 

@@ -32,15 +32,20 @@ extension Cache {
         ///
         /// False for DNS lists: some list `192.0.2.7` while they deny what stands between.
         public var hasNXDOMAINCut: Bool
+        /// How long records may still be used after their time, while upstreams have no answer. Source: RFC 8767 §4.
+        ///
+        /// Never for "there is none": what is denied may have come since.
+        public var stale: Duration
 
         public init(
             ttlMin: Duration = .zero, ttlMax: Duration = .seconds(7 * 86_400), negativeTTLMax: Duration = .seconds(60),
-            hasNXDOMAINCut: Bool = true
+            hasNXDOMAINCut: Bool = true, stale: Duration = .zero
         ) {
             self.ttlMin = ttlMin
             self.ttlMax = ttlMax
             self.negativeTTLMax = negativeTTLMax
             self.hasNXDOMAINCut = hasNXDOMAINCut
+            self.stale = stale
         }
 
         /// Longest time for an answer.

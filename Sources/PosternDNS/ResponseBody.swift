@@ -76,6 +76,9 @@ public struct ResponseBody: Hashable, Sendable {
         mappingTTLs { min($0, most) }
     }
 
+    /// The same with one TTL for all records.
+    func settingTTLs(to ttl: UInt32) -> ResponseBody { mappingTTLs { _ in ttl } }
+
     private func mappingTTLs(_ change: (UInt32) -> UInt32) -> ResponseBody {
         var changed = octets
         var isChanged = false

@@ -19,17 +19,26 @@ final class Forwarder {
     private var line: CircularBuffer<Inquiry> = []
     private var active = 0
     private var waiters = 0
+    private var prefetching = 0
     private var nextWarning: UnixTime?
 
     /// Most questions asked upstream at once, each on a socket of its own; the others stand in line.
     static let maxActiveInquiries = 512
     /// Most different questions in flight or in line; more are answered SERVFAIL at once.
     static let maxInquiries = 8192
+    /// Most questions asked upstream at once that nobody waits for.
+    static let maxPrefetches = maxActiveInquiries / 8
     /// Most clients' questions that wait for an answer, equal ones counted each.
     static let maxWaiters = 32_768
 
-    init(_ settings: ForwarderSettings, loop: any EventLoop, log: any LogSink, now: @escaping @Sendable () -> UnixTime)
-    {
+    /// How queries leave; tests have a network of their own.
+    let network: UpstreamTry.Network
+
+    init(
+        _ settings: ForwarderSettings, loop: any EventLoop, log: any LogSink, now: @escaping @Sendable () -> UnixTime,
+        network: @escaping UpstreamTry.Network = { NetworkSocket($0, sourcePorts: $1, on: $2) }
+    ) {
+        self.network = network
         self.settings = settings
         self.loop = loop
         self.log = log
@@ -75,7 +84,9 @@ final class Forwarder {
         case .fresh: break
         case .cut: counters.cutAnswers += 1
         case .failure: counters.failureAnswers += 1
+        case .stale: counters.staleAnswers += 1
         }
+        if found.isDue { prefetch(question) }
         return (found.body, found.elapsed)
     }
 
@@ -117,15 +128,22 @@ final class Forwarder {
             done(ResponseBody(question: question, rcode: .serverFailure))
             return
         }
-        waiters += 1
         if let inquiry = inquiries[question] {
             counters.joined += 1
-            inquiry.waiters.append(done)
+            if inquiry.isLate, let stale = staleBody(for: question) {
+                done(stale)
+            } else {
+                waiters += 1
+                inquiry.waiters.append(done)
+                inquiry.limitPatience()
+            }
             return
         }
+        waiters += 1
         counters.misses += 1
         let inquiry = Inquiry(question, forwarder: self)
         inquiry.waiters.append(done)
+        inquiry.limitPatience()
         inquiries[question] = inquiry
         if active < Self.maxActiveInquiries {
             active += 1
@@ -135,16 +153,59 @@ final class Forwarder {
         }
     }
 
+    /// Asks again for what is asked often, before its time is over.
+    private func prefetch(_ question: Question) {
+        guard inquiries[question] == nil, prefetching < Self.maxPrefetches, active < Self.maxActiveInquiries / 2 else {
+            return
+        }
+        counters.prefetches += 1
+        prefetching += 1
+        active += 1
+        let inquiry = Inquiry(question, forwarder: self, isPrefetch: true)
+        inquiries[question] = inquiry
+        // Later: who asks is still being answered.
+        loop.assumeIsolated().execute { inquiry.start() }
+    }
+
+    // MARK: Stale answers
+
+    /// Whether there is an answer for clients that can wait no longer.
+    func hasStale(_ question: Question) -> Bool { cache.hasStale(question, now: now()) }
+
+    private func staleBody(for question: Question) -> ResponseBody? {
+        guard let found = cache.stale(question, now: now()) else { return nil }
+        counters.staleAnswers += 1
+        return found.body
+    }
+
+    /// The inquiry takes too long: who waits for it is answered, and it goes on. Source: RFC 8767 §5.
+    func answerStale(_ inquiry: Inquiry) {
+        let answered = inquiry.waiters
+        guard let found = cache.stale(inquiry.question, now: now()) else { return }
+        inquiry.waiters = []
+        waiters -= answered.count
+        counters.staleAnswers += UInt64(answered.count)
+        for done in answered { done(found.body) }
+    }
+
     /// An inquiry's end: its waiters are answered and the next in line begins.
     func finish(_ inquiry: Inquiry, _ resolution: Resolution) {
         let question = inquiry.question
         guard inquiries.removeValue(forKey: question) != nil else { return }
         active -= 1
-        let bounds = settings.bounds(for: question.name)
-        let body = bounds.limited(ResponseBody(question: question, resolution))
+        if inquiry.isPrefetch { prefetching -= 1 }
+        let bounds = settings.bounds(settings.rules(for: question), resolution)
+        var body = bounds.limited(ResponseBody(question: question, resolution))
         if body.rcode == .serverFailure {
-            counters.givenUp += 1
             cache.fail(question, now: now())
+            if !inquiry.waiters.isEmpty {
+                if let found = cache.stale(question, now: now()) {
+                    body = found.body
+                    counters.staleAnswers += UInt64(inquiry.waiters.count)
+                } else {
+                    counters.givenUp += 1
+                }
+            }
         } else {
             cache.store(body, for: question, ttl: resolution.ttl, now: now(), bounds: bounds)
         }

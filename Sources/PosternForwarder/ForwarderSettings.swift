@@ -37,6 +37,15 @@ public struct ForwarderSettings: Sendable {
     public var cache: Cache.Settings
     /// Zones that are DNS lists (RFC 5782): what they say of one name says nothing of another.
     public var lists: Set<DomainName> = []
+    /// What is different below some zones; the longest that fits a name holds.
+    public var zones: [ForwarderZone] = [] {
+        didSet { zonesByName = Dictionary(zones.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first }) }
+    }
+    private(set) var zonesByName: [DomainName: ForwarderZone] = [:]
+    /// How long SPF and DMARC records may be used after their time, while no upstream has an answer. Source: RFC 8767.
+    public var stale: Duration = .seconds(86_400)
+    /// The same for DKIM keys: a key that was revoked must not live long.
+    public var staleKeys: Duration = .seconds(6 * 3600)
     /// How long one upstream is waited for before the next is asked as well.
     public var tryTimeout: Duration
     /// Answers that are given before anybody is asked.
@@ -65,26 +74,6 @@ public struct ForwarderSettings: Sendable {
     }
 }
 
-extension ForwarderSettings {
-    /// Whether the name is a list's question.
-    func isListed(_ name: DomainName) -> Bool {
-        guard !lists.isEmpty else { return false }
-        var above: DomainName? = name
-        while let zone = above {  // a name has at most 127 labels
-            if lists.contains(zone) { return true }
-            above = zone.parent
-        }
-        return false
-    }
-
-    /// How long answers about the name are kept.
-    func bounds(for name: DomainName) -> Cache.Bounds {
-        var bounds = cache.bounds
-        if isListed(name) { bounds.hasNXDOMAINCut = false }  // RFC 8020 is about trees, a list is none
-        return bounds
-    }
-}
-
 /// What a forwarder has counted since its start.
 public struct ForwarderCounters: Hashable, Sendable {
     /// Well-formed questions from clients: each is one of `staticAnswers`, `hits`, `misses`, `joined` or `turnedAway`.
@@ -96,6 +85,10 @@ public struct ForwarderCounters: Hashable, Sendable {
     public var cutAnswers: UInt64 = 0
     /// Those among them answered SERVFAIL since upstreams failed a moment ago. Source: RFC 9520.
     public var failureAnswers: UInt64 = 0
+    /// Questions answered with what was no longer fresh, since upstreams had no answer. Source: RFC 8767.
+    public var staleAnswers: UInt64 = 0
+    /// Questions asked upstream before their answers' time was over, since they are asked for often.
+    public var prefetches: UInt64 = 0
     /// Questions that upstreams were asked for.
     public var misses: UInt64 = 0
     /// Questions that were already being asked upstream.

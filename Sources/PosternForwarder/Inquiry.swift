@@ -7,7 +7,7 @@ import NIOCore
 import PosternDNS
 import PosternMail
 
-final class Inquiry {
+final class Inquiry: TryOwner {
     let question: Question
     var waiters: [(ResponseBody) -> Void] = []
 
@@ -18,13 +18,33 @@ final class Inquiry {
     private var current: UpstreamTry?
     private var timer: Scheduled<Void>?
     private var isFinished = false
+    /// Nobody asked yet: an answer is made new before its time is over.
+    let isPrefetch: Bool
+    /// Clients are no longer made to wait for it: a stale answer is there.
+    private(set) var isLate = false
+    private var patience: Scheduled<Void>?
 
-    init(_ question: Question, forwarder: Forwarder) {
+    /// How long clients wait when a stale answer is there. Source: RFC 8767 §5 recommends 1.8 seconds.
+    static let clientPatience = TimeAmount.milliseconds(1800)
+
+    init(_ question: Question, forwarder: Forwarder, isPrefetch: Bool = false) {
         self.question = question
         self.forwarder = forwarder
+        self.isPrefetch = isPrefetch
+    }
+
+    /// Lets clients wait no longer than is good while a stale answer is there; called as soon as they wait, in line too.
+    func limitPatience() {
+        guard patience == nil, forwarder.hasStale(question) else { return }
+        patience = forwarder.loop.assumeIsolated().scheduleTask(in: Self.clientPatience) { [weak self] in
+            guard let self, !self.isFinished else { return }
+            self.isLate = true
+            self.forwarder.answerStale(self)
+        }
     }
 
     func start() {
+        guard !isFinished else { return }
         plan = UpstreamState.plan(forwarder.upstreams, now: forwarder.now())
         askNext(after: "no upstream is configured")
     }
@@ -44,8 +64,7 @@ final class Inquiry {
     private func ask(_ upstream: UpstreamState, over transport: UpstreamTry.Transport) {
         forwarder.counters.upstreamQueries += 1
         if transport == .stream { forwarder.counters.upstreamStreamQueries += 1 }
-        let attempt = UpstreamTry(
-            self, upstream, transport, sourcePorts: forwarder.settings.sourcePorts, on: forwarder.loop)
+        let attempt = UpstreamTry(question, upstream, transport, owner: self)
         tries.append(attempt)
         current = attempt
         timer?.cancel()
@@ -53,14 +72,14 @@ final class Inquiry {
         timer = forwarder.loop.assumeIsolated().scheduleTask(in: .nanoseconds(timeout.nanoseconds)) { [weak self] in
             guard let self, self.current === attempt else { return }
             attempt.upstream.timedOut(now: self.forwarder.now())
-            self.failed(attempt, "no reply in \(timeout.shortText)")
+            self.failed(attempt, "no reply in \(timeout.shortText)", isWorthALine: true)
         }
-        attempt.start(timeout: timeout)
+        attempt.start(forwarder, timeout: timeout)
     }
 
     /// A try will have no answer; if it is the newest, the next upstream is asked.
     /// - Parameter isWorthALine: false for what is the domain's fault rather than the upstream's.
-    func failed(_ attempt: UpstreamTry, _ reason: String, isWorthALine: Bool = true) {
+    func failed(_ attempt: UpstreamTry, _ reason: String, isWorthALine: Bool) {
         guard !isFinished, attempt === current else { return }
         current = nil
         forwarder.counters.upstreamFailures += 1
@@ -82,7 +101,7 @@ final class Inquiry {
         guard let reply = reply(octets, on: attempt) else {
             forwarder.counters.ignoredReplies += 1
             // On a stream nothing but the reply can come: what follows is no better.
-            if attempt.transport == .stream { failed(attempt, "a reply over TCP that is not ours") }
+            if attempt.transport == .stream { failed(attempt, "a reply over TCP that is not ours", isWorthALine: true) }
             return
         }
         attempt.upstream.replied()
@@ -121,6 +140,7 @@ final class Inquiry {
         guard !isFinished else { return }
         isFinished = true
         timer?.cancel()
+        patience?.cancel()
         current = nil
         for attempt in tries { attempt.close() }
         tries = []

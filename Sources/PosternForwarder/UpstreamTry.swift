@@ -1,200 +1,75 @@
-// One query to one upstream on a socket of its own: a datagram from a random port, connected, so that the kernel lets
-// through only what comes from the upstream's address and port (RFC 5452 §9.1, §9.2); or a stream (RFC 1035 §4.2.2).
+// One query to one upstream: what is asked over what, with a random id (RFC 5452 §9.2). It leaves by an `UpstreamSocket`
+// of its own; whoever asked is told what came back.
 
 import NIOCore
-import NIOPosix
 import PosternDNS
 import PosternMail
+
+/// Who asked.
+protocol TryOwner: AnyObject {
+    /// Octets came from the upstream's address and port.
+    func received(_ octets: [UInt8], on attempt: UpstreamTry)
+    /// There will be no answer.
+    /// - Parameter isWorthALine: false for what is the domain's fault rather than the upstream's.
+    func failed(_ attempt: UpstreamTry, _ reason: String, isWorthALine: Bool)
+}
+
+/// Carries one query, and brings what comes back to its try.
+protocol UpstreamSocket: AnyObject {
+    func start(timeout: Duration)
+    func close()
+}
 
 final class UpstreamTry {
     enum Transport: Equatable {
         case datagram(withEDNS: Bool)
         case stream
     }
+    /// Makes the socket of a try, which leaves from one of the ports.
+    typealias Network = (UpstreamTry, ClosedRange<UInt16>, any EventLoop) -> any UpstreamSocket
 
+    let question: Question
     let upstream: UpstreamState
     let transport: Transport
     /// RFC 5452 §9.2: unpredictable, like the port.
     let id = UInt16.random(in: .min ... .max)
-    private let sourcePorts: ClosedRange<UInt16>
-    private weak var inquiry: Inquiry?
-    private let loop: any EventLoop
-    private var channel: (any Channel)?
-    private var isClosed = false
+    private weak var owner: (any TryOwner)?
+    private var socket: (any UpstreamSocket)?
+    private(set) var isClosed = false
 
-    /// Tries at a random port of our own choice before the kernel chooses one.
-    private static let portTries = 4
-    /// Largest datagram read from an upstream; more than it was told that we take.
-    private static let maxDatagramOctets = 4096
-
-    init(
-        _ inquiry: Inquiry, _ upstream: UpstreamState, _ transport: Transport, sourcePorts: ClosedRange<UInt16>,
-        on loop: any EventLoop
-    ) {
-        self.inquiry = inquiry
-        self.sourcePorts = sourcePorts
+    init(_ question: Question, _ upstream: UpstreamState, _ transport: Transport, owner: any TryOwner) {
+        self.question = question
         self.upstream = upstream
         self.transport = transport
-        self.loop = loop
+        self.owner = owner
     }
 
-    func start(timeout: Duration) {
-        switch transport {
-        case .datagram: bind(triesLeft: Self.portTries)
-        case .stream: connect(timeout: timeout)
-        }
+    func start(_ forwarder: Forwarder, timeout: Duration) {
+        let socket = forwarder.network(self, forwarder.settings.sourcePorts, forwarder.loop)
+        self.socket = socket
+        socket.start(timeout: timeout)
     }
 
     func close() {
         isClosed = true
-        channel?.close(promise: nil)
-        channel = nil
+        socket?.close()
+        socket = nil
     }
 
-    func received(_ octets: [UInt8]) { inquiry?.received(octets, on: self) }
+    func received(_ octets: [UInt8]) {
+        guard !isClosed else { return }
+        owner?.received(octets, on: self)
+    }
 
     func failed(_ reason: String) {
         guard !isClosed else { return }
-        inquiry?.failed(self, reason)
+        owner?.failed(self, reason, isWorthALine: true)
     }
 
-    // MARK: Datagrams
-
-    private func bind(triesLeft: Int) {
-        let port = triesLeft > 0 ? UInt16.random(in: sourcePorts) : 0  // RFC 5452 §9.2
-        let bound = NIOLoopBound(self, eventLoop: loop)
-        let bootstrap = DatagramBootstrap(group: loop)
-            .channelInitializer { channel in
-                bound.value.channel = channel  // NIO 2.101 leaves it open when it cannot be bound
-                return channel.eventLoop.makeSucceededVoidFuture()
-            }
-            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Self.maxDatagramOctets))
-        do {
-            let any = try SocketAddress(ipAddress: upstream.upstream.address.isV6 ? "::" : "0.0.0.0", port: Int(port))
-            let remote = try SocketAddress(upstream.upstream)
-            bootstrap.bind(to: any).assumeIsolated().whenComplete { [self] result in
-                switch result {
-                case .success(let channel): send(on: channel, to: remote)
-                case .failure(let error):
-                    channel?.close(promise: nil)
-                    channel = nil
-                    if isClosed { return }
-                    if triesLeft > 0 {
-                        bind(triesLeft: triesLeft - 1)  // taken, most likely
-                    } else {
-                        failed("no socket to ask it: \(error)")
-                    }
-                }
-            }
-        } catch {
-            failed("\(error)")
-        }
-    }
-
-    private func send(on channel: any Channel, to remote: SocketAddress) {
-        guard !isClosed else {
-            channel.close(promise: nil)
-            return
-        }
-        do { try channel.pipeline.syncOperations.addHandler(DatagramReplyHandler(self)) } catch {
-            failed("\(error)")
-            return
-        }
-        channel.connect(to: remote).assumeIsolated().whenComplete { [self] result in
-            switch result {
-            case .success: write(query(), to: channel)
-            case .failure(let error): failed("cannot be reached: \(error)")
-            }
-        }
-    }
-
-    // MARK: Streams
-
-    private func connect(timeout: Duration) {
-        do {
-            let remote = try SocketAddress(upstream.upstream)
-            ClientBootstrap(group: loop).connectTimeout(.nanoseconds(timeout.nanoseconds)).connect(to: remote)
-                .assumeIsolated().whenComplete { [self] result in
-                    switch result {
-                    case .success(let channel): sendFramed(on: channel)
-                    case .failure(let error): failed("no TCP connection: \(error)")
-                    }
-                }
-        } catch {
-            failed("\(error)")
-        }
-    }
-
-    private func sendFramed(on channel: any Channel) {
-        guard !isClosed else {
-            channel.close(promise: nil)
-            return
-        }
-        self.channel = channel
-        do { try channel.pipeline.syncOperations.addHandler(StreamReplyHandler(self)) } catch {
-            failed("\(error)")
-            return
-        }
-        write(MessageFraming.framed(query()), to: channel)
-    }
-
-    // MARK: Octets
-
-    private func query() -> [UInt8] {
-        guard let question = inquiry?.question else { return [] }
-        return DNSCodec.query(
+    /// The query's octets.
+    var query: [UInt8] {
+        DNSCodec.query(
             id: id, question: question,
             datagramOctets: transport == .datagram(withEDNS: false) ? nil : DNSCodec.datagramOctets)
-    }
-
-    private func write(_ octets: [UInt8], to channel: any Channel) {
-        guard !isClosed else { return }
-        // An error of the write is reported by the channel too: as one caught, or by its end.
-        channel.writeAndFlush(ByteBuffer(bytes: octets), promise: nil)
-    }
-}
-
-/// Takes the datagrams that come from the upstream.
-private final class DatagramReplyHandler: ChannelInboundHandler {
-    typealias InboundIn = AddressedEnvelope<ByteBuffer>
-    private let attempt: UpstreamTry
-    init(_ attempt: UpstreamTry) { self.attempt = attempt }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        attempt.received(Array(unwrapInboundIn(data).data.readableBytesView))
-    }
-
-    /// ECONNREFUSED: nobody listens there. Source: udp(7), RFC 1122 §4.1.3.3.
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { attempt.failed("\(error)") }
-    func channelInactive(context: ChannelHandlerContext) { attempt.failed("the socket was closed") }
-}
-
-/// Takes the one message that the upstream sends on a stream.
-private final class StreamReplyHandler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-    private let attempt: UpstreamTry
-    private var received = ByteBuffer()
-    init(_ attempt: UpstreamTry) { self.attempt = attempt }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        var part = unwrapInboundIn(data)
-        received.writeBuffer(&part)
-        // A message has at most 65,535 octets, so that what is kept is bounded; nothing after the first is read.
-        guard let octets = MessageFraming.next(in: &received) else { return }
-        received.clear()
-        attempt.received(octets)
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { attempt.failed("\(error)") }
-    func channelInactive(context: ChannelHandlerContext) { attempt.failed("it closed the TCP connection") }
-}
-
-extension IPAddress {
-    fileprivate var isV6: Bool { if case .v6 = self { true } else { false } }
-}
-
-extension SocketAddress {
-    fileprivate init(_ upstream: Upstream) throws {
-        try self.init(ipAddress: "\(upstream.address)", port: Int(upstream.port))
     }
 }
