@@ -22,7 +22,7 @@ public protocol Filter: AnyObject {
     /// The last word. Called whether or not the body was wanted.
     func endOfMessage() -> Verdict
     /// The last word in place of `endOfMessage`, when too many messages are being judged. It must not wait for
-    /// anything: no DNS, no signature.
+    /// anybody: no DNS.
     func whenOverloaded() -> Verdict
     /// The message is over without a verdict.
     func abort()

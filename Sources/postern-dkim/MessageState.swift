@@ -82,7 +82,7 @@ struct MessageState {
         var text: String
     }
 
-    /// - Parameter isOverloaded: nothing may be waited for: no signature is made, no key asked for.
+    /// - Parameter isOverloaded: nothing may be waited for: no key is asked for.
     consuming func outcome(_ service: SigningService, isOverloaded: Bool = false) -> Outcome {
         if isOverloaded { service.counters.count(.overloaded) }
         guard !forged.forged.isTooMany else {
@@ -113,15 +113,10 @@ struct MessageState {
         }
     }
 
-    /// What can be said of a message without waiting. Where we sign the sender tries again: unsigned mail under
-    /// p=reject is lost mail (DESIGN §2). A stranger's goes on, with a result that says nobody looked.
+    /// What can be said of a message without waiting. Signing waits for nobody, so that a flood of strangers does not
+    /// stop our own mail. A stranger's goes on, with a result that says nobody looked.
     private mutating func judgedAtOnce(_ service: SigningService) -> Outcome {
         switch origin {
-        case .ours where signing != nil:
-            // RFC 3463 §3.4, X.3.2: the system is not accepting messages, here for a moment.
-            let reply = Reply(code: 451, enhanced: "4.3.2", text: "Too many messages at once, try again later")
-            service.counters.count(.deferred)
-            return Outcome(verdict: Verdict(.refuse(reply)), action: "defer", text: "\(reply)")
         case .stranger where service.verify && header.fields.contains { $0.isNamed("DKIM-Signature") }:
             let finding = DKIMFinding(result: .temperror, reason: .keyUnavailable("too many messages at once"))
             service.counters.count(.verified)
