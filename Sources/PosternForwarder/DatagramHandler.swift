@@ -42,7 +42,7 @@ final class DatagramHandler: ChannelInboundHandler {
             write(body.message(for: query, elapsed: elapsed, maxOctets: most), to: client)
             return
         }
-        forwarder.wait(for: query.question) { [self] body in
+        forwarder.wait(for: query.question, client: .datagrams) { [self] body in
             write(body.message(for: query, elapsed: 0, maxOctets: most), to: client)
             context.flush()
         }

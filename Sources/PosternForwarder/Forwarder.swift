@@ -1,5 +1,6 @@
-// The way of a question through postern-dns: static zone, cache, the questions in flight, upstream. One value of state
-// on one event loop: no locks, no async. The handlers of streams and datagrams ask here; `Inquiry` asks upstreams.
+// The way of a question through postern-dns: static zone, cache, the questions in flight, the line for it, upstream. One
+// value of state on one event loop: no locks, no async. The handlers of streams and datagrams ask here; `Inquiry` asks
+// upstreams, `Admission` says when.
 
 import NIOCore
 import PosternDNS
@@ -11,23 +12,23 @@ final class Forwarder {
     let now: @Sendable () -> UnixTime
     private(set) var settings: ForwarderSettings
     private var cache: Cache
-    private(set) var upstreams: [UpstreamState]
+    /// All upstreams, those of zones too.
+    private var upstreams: [Upstream: UpstreamState]
+    private var rates: [DomainName: QuestionRate] = [:]
+    private var serial = 0
+    /// Under way; at most one for each upstream.
+    private var probes: [ObjectIdentifier: UpstreamProbe] = [:]
     var counters = ForwarderCounters()
 
     /// Questions being asked upstream or in line for it, each once.
     private var inquiries: [Question: Inquiry] = [:]
-    private var line: CircularBuffer<Inquiry> = []
-    private var active = 0
+    private var admission: Admission<Inquiry>
     private var waiters = 0
     private var prefetching = 0
     private var nextWarning: UnixTime?
 
-    /// Most questions asked upstream at once, each on a socket of its own; the others stand in line.
-    static let maxActiveInquiries = 512
-    /// Most different questions in flight or in line; more are answered SERVFAIL at once.
-    static let maxInquiries = 8192
-    /// Most questions asked upstream at once that nobody waits for.
-    static let maxPrefetches = maxActiveInquiries / 8
+    /// Questions asked upstream at once that nobody waits for: one in so many.
+    static let prefetchShare = 8
     /// Most clients' questions that wait for an answer, equal ones counted each.
     static let maxWaiters = 32_768
 
@@ -36,23 +37,52 @@ final class Forwarder {
 
     init(
         _ settings: ForwarderSettings, loop: any EventLoop, log: any LogSink, now: @escaping @Sendable () -> UnixTime,
+        limits: Limits = Limits(),
         network: @escaping UpstreamTry.Network = { NetworkSocket($0, sourcePorts: $1, on: $2) }
     ) {
         self.network = network
+        admission = Admission(limits)
         self.settings = settings
         self.loop = loop
         self.log = log
         self.now = now
         cache = Cache(settings.cache)
-        upstreams = settings.upstreams.map(UpstreamState.init)
+        upstreams = Self.states(settings, known: [:])
     }
 
     /// Takes new upstreams, bounds and static data; questions in flight end with what they began with.
     func adopt(_ settings: ForwarderSettings) {
-        let known = Dictionary(upstreams.map { ($0.upstream, $0) }, uniquingKeysWith: { first, _ in first })
-        upstreams = settings.upstreams.map { known[$0] ?? UpstreamState($0) }
+        upstreams = Self.states(settings, known: upstreams)
+        rates = rates.filter { settings.zonesByName[$0.key]?.questionsPerSecond != nil }
         cache.adopt(settings.cache)
         self.settings = settings
+    }
+
+    private static func states(
+        _ settings: ForwarderSettings, known: [Upstream: UpstreamState]
+    ) -> [Upstream: UpstreamState] {
+        let all = settings.upstreams + settings.zones.flatMap(\.upstreams)
+        return Dictionary(all.map { ($0, known[$0] ?? UpstreamState($0)) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    /// Whom to ask, in the order of the settings.
+    func upstreams(for rules: Rules) -> [UpstreamState] {
+        let own = rules.zone?.upstreams ?? []
+        return (own.isEmpty ? settings.upstreams : own).compactMap { upstreams[$0] }
+    }
+
+    /// Sees whether an upstream is there again, by a question that others are asked meanwhile.
+    func probe(_ upstream: UpstreamState, with question: Question, timeout: Duration) {
+        let probe = UpstreamProbe(question, upstream, self)
+        probes[ObjectIdentifier(probe)] = probe
+        probe.start(timeout: timeout)
+    }
+    func forget(_ probe: UpstreamProbe) { probes[ObjectIdentifier(probe)] = nil }
+
+    /// The number of a question that is asked upstream.
+    func nextSerial() -> Int {
+        serial &+= 1
+        return serial & Int.max
     }
 
     var snapshot: ForwarderCounters {
@@ -98,17 +128,18 @@ final class Forwarder {
     }
 
     /// Asks upstream for what `find` did not have; `done` is called once, perhaps before this returns.
-    func wait(for question: Question, _ done: @escaping (ResponseBody) -> Void) {
+    /// - Parameter client: whom the question is counted with.
+    func wait(for question: Question, client: Account, _ done: @escaping (ResponseBody) -> Void) {
         if case .continues(let links, let next)? = settings.staticZone.lookup(question) {
-            waitForTarget(next, of: question, behind: links, done)
+            waitForTarget(next, of: question, behind: links, client: client, done)
         } else {
-            join(question, done)
+            join(question, client, done)
         }
     }
 
     /// A CNAME of the static zone leads out of it: the target's answer is put behind it.
     private func waitForTarget(
-        _ next: Question, of question: Question, behind links: [ResourceRecord],
+        _ next: Question, of question: Question, behind links: [ResourceRecord], client: Account,
         _ done: @escaping (ResponseBody) -> Void
     ) {
         func answer(_ body: ResponseBody, _ elapsed: UInt32) {
@@ -117,18 +148,12 @@ final class Forwarder {
         if let found = findInCache(next) {
             answer(found.body, found.elapsed)
         } else {
-            join(next) { answer($0, 0) }
+            join(next, client) { answer($0, 0) }
         }
     }
 
-    private func join(_ question: Question, _ done: @escaping (ResponseBody) -> Void) {
-        guard waiters < Self.maxWaiters, inquiries[question] != nil || inquiries.count < Self.maxInquiries else {
-            counters.turnedAway += 1
-            warn("\(inquiries.count) questions in flight, \(waiters) clients wait; more are answered SERVFAIL")
-            done(ResponseBody(question: question, rcode: .serverFailure))
-            return
-        }
-        if let inquiry = inquiries[question] {
+    private func join(_ question: Question, _ client: Account, _ done: @escaping (ResponseBody) -> Void) {
+        if let inquiry = inquiries[question], waiters < Self.maxWaiters {
             counters.joined += 1
             if inquiry.isLate, let stale = staleBody(for: question) {
                 done(stale)
@@ -139,29 +164,42 @@ final class Forwarder {
             }
             return
         }
-        waiters += 1
+        let inquiry = Inquiry(question, forwarder: self, client: client)
+        guard waiters < Self.maxWaiters, isWithinRate(inquiry.rules), let mayStart = admission.enter(inquiry) else {
+            turnAway(question, done)
+            return
+        }
         counters.misses += 1
-        let inquiry = Inquiry(question, forwarder: self)
+        waiters += 1
         inquiry.waiters.append(done)
         inquiry.limitPatience()
         inquiries[question] = inquiry
-        if active < Self.maxActiveInquiries {
-            active += 1
-            inquiry.start()
-        } else {
-            line.append(inquiry)
-        }
+        if mayStart { inquiry.start() }
+    }
+
+    private func turnAway(_ question: Question, _ done: (ResponseBody) -> Void) {
+        counters.turnedAway += 1
+        warn("\(inquiries.count) questions in flight, \(waiters) clients wait; some are answered SERVFAIL")
+        done(staleBody(for: question) ?? ResponseBody(question: question, rcode: .serverFailure))
+    }
+
+    /// Whether the zone's questions a second allow one more, which is then counted.
+    private func isWithinRate(_ rules: Rules) -> Bool {
+        guard let zone = rules.zone, let most = zone.questionsPerSecond else { return true }
+        var rate = rates[zone.name] ?? QuestionRate()
+        let isWithin = rate.take(of: most, now: now())
+        rates[zone.name] = rate
+        if !isWithin { counters.overRate += 1 }
+        return isWithin
     }
 
     /// Asks again for what is asked often, before its time is over.
     private func prefetch(_ question: Question) {
-        guard inquiries[question] == nil, prefetching < Self.maxPrefetches, active < Self.maxActiveInquiries / 2 else {
-            return
-        }
+        guard inquiries[question] == nil, prefetching < admission.limits.active / Self.prefetchShare else { return }
+        let inquiry = Inquiry(question, forwarder: self, client: nil)
+        guard admission.hasPlace(inquiry), isWithinRate(inquiry.rules), admission.enter(inquiry) == true else { return }
         counters.prefetches += 1
         prefetching += 1
-        active += 1
-        let inquiry = Inquiry(question, forwarder: self, isPrefetch: true)
         inquiries[question] = inquiry
         // Later: who asks is still being answered.
         loop.assumeIsolated().execute { inquiry.start() }
@@ -192,7 +230,6 @@ final class Forwarder {
     func finish(_ inquiry: Inquiry, _ resolution: Resolution) {
         let question = inquiry.question
         guard inquiries.removeValue(forKey: question) != nil else { return }
-        active -= 1
         if inquiry.isPrefetch { prefetching -= 1 }
         let bounds = settings.bounds(settings.rules(for: question), resolution)
         var body = bounds.limited(ResponseBody(question: question, resolution))
@@ -210,8 +247,7 @@ final class Forwarder {
             cache.store(body, for: question, ttl: resolution.ttl, now: now(), bounds: bounds)
         }
         waiters -= inquiry.waiters.count
-        while active < Self.maxActiveInquiries, let next = line.popFirst() {
-            active += 1
+        for next in admission.leave(inquiry) {
             loop.assumeIsolated().execute { next.start() }  // later: it might end at once, and so on through the line
         }
         for done in inquiry.waiters { done(body) }
@@ -219,9 +255,8 @@ final class Forwarder {
 
     /// Ends everything in flight, with SERVFAIL.
     func abandonAll() {
-        active += line.count  // `finish` counts them off
-        line.removeAll()
         for inquiry in Array(inquiries.values) { inquiry.abandon() }
+        for probe in Array(probes.values) { probe.abandon() }
     }
 
     /// Writes a warning, at most one a minute.

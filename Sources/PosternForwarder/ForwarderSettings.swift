@@ -32,7 +32,7 @@ public struct Upstream: Hashable, Sendable, CustomStringConvertible {
 
 /// All that a forwarder is told.
 public struct ForwarderSettings: Sendable {
-    /// In the order of preference. Without any, only the static zone is answered.
+    /// The fastest is asked first; in this order until that is known. Without any, only the static zone is answered.
     public var upstreams: [Upstream]
     public var cache: Cache.Settings
     /// Zones that are DNS lists (RFC 5782): what they say of one name says nothing of another.
@@ -93,8 +93,12 @@ public struct ForwarderCounters: Hashable, Sendable {
     public var misses: UInt64 = 0
     /// Questions that were already being asked upstream.
     public var joined: UInt64 = 0
-    /// Questions answered SERVFAIL since too many were in flight.
+    /// Questions answered SERVFAIL since too many were in flight, of all or of one client or zone.
     public var turnedAway: UInt64 = 0
+    /// Those among them whose zone has used up its questions a second.
+    public var overRate: UInt64 = 0
+    /// Queries to upstreams that were silent, to see whether they are there again.
+    public var probes: UInt64 = 0
     /// Messages that were no usable query.
     public var refusedMessages: UInt64 = 0
     /// Queries sent to upstreams, over UDP and TCP.

@@ -7,8 +7,9 @@ import NIOCore
 import PosternDNS
 import PosternMail
 
-final class Inquiry: TryOwner {
+final class Inquiry: Applicant, TryOwner {
     let question: Question
+    let rules: Rules
     var waiters: [(ResponseBody) -> Void] = []
 
     private unowned let forwarder: Forwarder
@@ -24,13 +25,20 @@ final class Inquiry: TryOwner {
     private(set) var isLate = false
     private var patience: Scheduled<Void>?
 
+    /// Labels of what is taken for a zone where none is configured.
+    static let zoneLabels = 2
     /// How long clients wait when a stale answer is there. Source: RFC 8767 §5 recommends 1.8 seconds.
     static let clientPatience = TimeAmount.milliseconds(1800)
 
-    init(_ question: Question, forwarder: Forwarder, isPrefetch: Bool = false) {
+    /// - Parameter client: who asked first; `nil`: it is a prefetch.
+    init(_ question: Question, forwarder: Forwarder, client: Account?) {
         self.question = question
         self.forwarder = forwarder
-        self.isPrefetch = isPrefetch
+        isPrefetch = client == nil
+        rules = forwarder.settings.rules(for: question)
+        let zone = rules.zone?.name ?? rules.list ?? question.name.suffix(labels: Self.zoneLabels)
+        super.init(
+            accounts: (client.map { [$0] } ?? []) + [.zone(zone)], isForAuthentication: rules.isForAuthentication)
     }
 
     /// Lets clients wait no longer than is good while a stale answer is there; called as soon as they wait, in line too.
@@ -45,11 +53,17 @@ final class Inquiry: TryOwner {
 
     func start() {
         guard !isFinished else { return }
-        plan = UpstreamState.plan(forwarder.upstreams, now: forwarder.now())
+        let upstreams = forwarder.upstreams(for: rules)
+        plan = UpstreamState.plan(upstreams, serial: forwarder.nextSerial())
+        if let due = upstreams.first(where: { $0.isDue(now: forwarder.now()) }), plan.first !== due {
+            forwarder.probe(due, with: question, timeout: timeout)
+        }
         askNext(after: "no upstream is configured")
     }
 
     func abandon() { finish(Resolution(failure: "postern-dns stops")) }
+
+    private var timeout: Duration { rules.zone?.tryTimeout ?? forwarder.settings.tryTimeout }
 
     // MARK: Tries
 
@@ -68,10 +82,9 @@ final class Inquiry: TryOwner {
         tries.append(attempt)
         current = attempt
         timer?.cancel()
-        let timeout = forwarder.settings.tryTimeout
+        let timeout = timeout
         timer = forwarder.loop.assumeIsolated().scheduleTask(in: .nanoseconds(timeout.nanoseconds)) { [weak self] in
             guard let self, self.current === attempt else { return }
-            attempt.upstream.timedOut(now: self.forwarder.now())
             self.failed(attempt, "no reply in \(timeout.shortText)", isWorthALine: true)
         }
         attempt.start(forwarder, timeout: timeout)
@@ -83,6 +96,7 @@ final class Inquiry: TryOwner {
         guard !isFinished, attempt === current else { return }
         current = nil
         forwarder.counters.upstreamFailures += 1
+        if !attempt.hasReplied { attempt.upstream.wasSilent(now: forwarder.now()) }
         if isWorthALine, attempt.upstream.mayWarn(now: forwarder.now()) {
             let next =
                 switch plan.first {
@@ -98,13 +112,14 @@ final class Inquiry: TryOwner {
     /// Octets came on a try's socket, from the upstream's address and port.
     func received(_ octets: [UInt8], on attempt: UpstreamTry) {
         guard !isFinished else { return }
-        guard let reply = reply(octets, on: attempt) else {
+        guard let reply = attempt.reply(octets) else {
             forwarder.counters.ignoredReplies += 1
             // On a stream nothing but the reply can come: what follows is no better.
             if attempt.transport == .stream { failed(attempt, "a reply over TCP that is not ours", isWorthALine: true) }
             return
         }
-        attempt.upstream.replied()
+        attempt.hasReplied = true
+        attempt.upstream.isSilentNoMore()
         if reply.header.isTruncated, attempt.transport != .stream {
             guard attempt === current else { return }
             ask(attempt.upstream, over: .stream)  // RFC 5966 §4: same server, over TCP
@@ -118,22 +133,17 @@ final class Inquiry: TryOwner {
         }
         var resolution = Resolution(of: question, in: reply)
         if case .temporaryFailure(let reason) = resolution.answer {
+            // RFC 1035 §4.1.1: SERVFAIL speaks of the name; REFUSED and the like of the upstream and us.
+            if reply.rcode != .serverFailure { attempt.upstream.refused(timeout: timeout) }
             failed(attempt, "answered \(reason)", isWorthALine: reply.rcode != .serverFailure)
             return
+        }
+        if attempt.transport != .stream, let began = attempt.began {
+            attempt.upstream.replied(in: forwarder.now() - began)
         }
         // Between us and any other host an attacker may set the bit. Source: RFC 4035 §4.9.3.
         if !attempt.upstream.upstream.address.isLoopback { resolution.isAuthenticated = false }
         finish(resolution)
-    }
-
-    /// The octets as the reply to our question, if they are: RFC 5452 §9.1.
-    private func reply(_ octets: [UInt8], on attempt: UpstreamTry) -> ReplyMessage? {
-        guard DNSCodec.messageID(of: octets) == attempt.id else { return nil }
-        guard let reply = try? ReplyMessage(octets) else { return nil }  // the caller counts it, whatever it was
-        if reply.question == question { return reply }
-        // RFC 6891 §7, seen in the wild: an error may come without the question.
-        let isError = reply.rcode != .noError && reply.rcode != .nameError
-        return reply.question == nil && isError ? reply : nil
     }
 
     private func finish(_ resolution: Resolution) {

@@ -2,6 +2,7 @@
 // they are found, out of order. A client with too many questions open, or that does not read its answers, is not read
 // from; one that does not read for long is closed.
 
+import Glibc
 import NIOCore
 import PosternDNS
 
@@ -34,10 +35,26 @@ final class StreamHandler: ChannelDuplexHandler {
         self.connections = connections
     }
 
+    /// Whom its questions are counted with.
+    private lazy var account = Account.connection(ObjectIdentifier(self))
+
+    /// The process at the other end of a UNIX socket. Source: unix(7), SO_PEERCRED.
+    private static func process(_ context: ChannelHandlerContext) -> pid_t? {
+        let pipeline = context.pipeline.syncOperations
+        // An error, or no socket, means that the process is not known: the connection stands for it.
+        return try? pipeline.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { descriptor in
+            var peer: [pid_t] = [0, 0, 0]  // struct ucred: pid, uid, gid; Glibc's module hides it behind _GNU_SOURCE
+            var size = socklen_t(peer.count * MemoryLayout<pid_t>.size)
+            guard getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 else { return nil }
+            return peer.first.flatMap { $0 > 0 ? $0 : nil }
+        } ?? nil
+    }
+
     // MARK: The channel's life
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        if let process = Self.process(context) { account = .process(process) }
         connections.insert(self)
     }
 
@@ -135,7 +152,7 @@ final class StreamHandler: ChannelDuplexHandler {
             return
         }
         outstanding += 1
-        forwarder.wait(for: query.question) { [self] body in
+        forwarder.wait(for: query.question, client: account) { [self] body in
             outstanding -= 1
             guard context != nil else { return }  // the client has gone
             write(body.message(for: query, elapsed: 0, maxOctets: DNSCodec.maxMessageOctets))

@@ -1,4 +1,5 @@
-// What the forwarder remembers of one upstream: whether it lately replied, and when it was last warned about.
+// What the forwarder remembers of one upstream: how long its replies take, whether it is there at all, and when it was
+// last warned about.
 
 import PosternDNS
 import PosternMail
@@ -6,30 +7,63 @@ import PosternMail
 /// An upstream and its health. Used on the event loop alone.
 final class UpstreamState {
     let upstream: Upstream
-    /// Timeouts since the last reply.
-    private var timeouts = 0
-    private var demotedUntil: UnixTime?
+    /// Smoothed round-trip time; what was not measured yet is taken for slow.
+    private(set) var roundTrip = unmeasured
+    private var isMeasured = false
+    /// Times in a row that it was silent.
+    private var silences = 0
+    /// It is left, and tried again at this time.
+    private var retryAt: UnixTime?
+    private var backoff = firstBackoff
+    /// A probe is under way.
+    var isProbed = false
     private var nextWarning: UnixTime?
 
-    /// So many timeouts in a row, and an upstream is asked after all others for a while.
-    static let timeoutsBeforeDemotion = 2
-    static let demotion = Duration.seconds(10)
+    /// Between near upstreams, which reply in a few milliseconds, and those that are lost.
+    static let unmeasured = Duration.milliseconds(400)
+    /// Weight of the newest round trip: one in so many. Source: RFC 6298 §2.3.
+    static let smoothing = 8
+    /// So many silences in a row, and an upstream is left.
+    static let silencesBeforeLeaving = 2
+    /// How long it is left; twice as long each time that it is still silent.
+    static let firstBackoff = Duration.seconds(10)
+    static let maxBackoff = Duration.seconds(300)
     /// Shortest time between two warnings about one upstream.
     static let warningInterval = Duration.seconds(60)
 
     init(_ upstream: Upstream) { self.upstream = upstream }
 
-    func replied() {
-        timeouts = 0
-        demotedUntil = nil
+    func replied(in time: Duration) {
+        isSilentNoMore()
+        roundTrip = isMeasured ? roundTrip + (time - roundTrip) / Self.smoothing : time  // RFC 6298 §2.2, §2.3
+        isMeasured = true
     }
 
-    func timedOut(now: UnixTime) {
-        timeouts += 1
-        if timeouts >= Self.timeoutsBeforeDemotion { demotedUntil = now + Self.demotion }
+    /// It is there, though what it said tells nothing of its speed.
+    func isSilentNoMore() {
+        silences = 0
+        retryAt = nil
+        backoff = Self.firstBackoff
     }
 
-    func isDemoted(now: UnixTime) -> Bool { demotedUntil.map { now < $0 } ?? false }
+    /// It refused to answer: others are better, unless they are as slow as a timeout.
+    func refused(timeout: Duration) {
+        roundTrip = roundTrip + (timeout - roundTrip) / Self.smoothing
+        isMeasured = true
+    }
+
+    func wasSilent(now: UnixTime) {
+        silences += 1
+        guard silences >= Self.silencesBeforeLeaving else { return }
+        if let retryAt, now < retryAt { return }  // of several questions at once: one silence
+        retryAt = now + backoff
+        backoff = min(backoff * 2, Self.maxBackoff)
+    }
+
+    /// It was silent too often; others are asked.
+    var isLeft: Bool { retryAt != nil }
+    /// Time to see whether it is there again.
+    func isDue(now: UnixTime) -> Bool { retryAt.map { now >= $0 && !isProbed } ?? false }
 
     /// Whether a warning may be written now; true at most once in the interval.
     func mayWarn(now: UnixTime) -> Bool {
@@ -38,13 +72,22 @@ final class UpstreamState {
         return true
     }
 
-    /// In which order upstreams are asked for one question: those that reply before those that lately did not, all of
-    /// them `passes` times, since a datagram may simply have been lost.
-    static func plan(_ all: [UpstreamState], now: UnixTime) -> ArraySlice<UpstreamState> {
-        let order = all.filter { !$0.isDemoted(now: now) } + all.filter { $0.isDemoted(now: now) }
+    /// In which order upstreams are asked for one question: the fastest first, those that are left only where no other
+    /// is; all of them `passes` times, since a datagram may simply have been lost.
+    ///
+    /// - Parameter serial: the question's number: each `probeInterval`th begins with another upstream than the fastest,
+    /// so that their round trips are known.
+    static func plan(_ all: [UpstreamState], serial: Int) -> ArraySlice<UpstreamState> {
+        let present = all.filter { !$0.isLeft }
+        var order = (present.isEmpty ? all : present).enumerated()
+            .sorted { ($0.element.roundTrip, $0.offset) < ($1.element.roundTrip, $1.offset) }.map(\.element)
+        if serial % probeInterval == probeInterval - 1, order.count > 1 {
+            order.insert(order.remove(at: 1 + serial / probeInterval % (order.count - 1)), at: 0)
+        }
         return Array(repeating: order, count: passes).flatMap { $0 }.prefix(maxTries)
     }
     static let passes = 2
+    static let probeInterval = 16
     /// Most tries for one question: after nine seconds no client of ours is still waiting (DESIGN §2: budgets).
     static let maxTries = 6
 }

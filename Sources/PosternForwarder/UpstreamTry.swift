@@ -33,8 +33,12 @@ final class UpstreamTry {
     let transport: Transport
     /// RFC 5452 §9.2: unpredictable, like the port.
     let id = UInt16.random(in: .min ... .max)
+    /// When it left.
+    private(set) var began: UnixTime?
     private weak var owner: (any TryOwner)?
     private var socket: (any UpstreamSocket)?
+    /// The upstream said something, of use or not.
+    var hasReplied = false
     private(set) var isClosed = false
 
     init(_ question: Question, _ upstream: UpstreamState, _ transport: Transport, owner: any TryOwner) {
@@ -47,6 +51,7 @@ final class UpstreamTry {
     func start(_ forwarder: Forwarder, timeout: Duration) {
         let socket = forwarder.network(self, forwarder.settings.sourcePorts, forwarder.loop)
         self.socket = socket
+        began = forwarder.now()
         socket.start(timeout: timeout)
     }
 
@@ -64,6 +69,16 @@ final class UpstreamTry {
     func failed(_ reason: String) {
         guard !isClosed else { return }
         owner?.failed(self, reason, isWorthALine: true)
+    }
+
+    /// The octets as the reply to our question, if they are: RFC 5452 §9.1.
+    func reply(_ octets: [UInt8]) -> ReplyMessage? {
+        guard DNSCodec.messageID(of: octets) == id else { return nil }
+        guard let reply = try? ReplyMessage(octets) else { return nil }  // the caller counts it, whatever it was
+        if reply.question == question { return reply }
+        // RFC 6891 §7, seen in the wild: an error may come without the question.
+        let isError = reply.rcode != .noError && reply.rcode != .nameError
+        return reply.question == nil && isError ? reply : nil
     }
 
     /// The query's octets.

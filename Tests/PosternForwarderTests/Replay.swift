@@ -51,11 +51,12 @@ final class Replay {
 
     struct Mistake: Error, CustomStringConvertible { var description: String }
 
-    init(_ settings: ForwarderSettings) {
+    init(_ settings: ForwarderSettings, limits: Limits = Limits()) {
         let (loop, network) = (loop, network)
         forwarder = Forwarder(
             settings, loop: loop, log: log,
             now: { UnixTime(seconds: 1_000_000) + .nanoseconds(Int64(loop.now.uptimeNanoseconds)) },
+            limits: limits,
             network: { attempt, _, _ in ScriptedNetwork.Socket(network, attempt) })
     }
 
@@ -134,7 +135,8 @@ final class Replay {
         if let found = forwarder.find(question) {
             take(found.body, found.elapsed)
         } else {
-            forwarder.wait(for: question) { take($0, 0) }
+            let client = words.dropFirst(2).first == "from" ? words.dropFirst(3).first.flatMap { Int32($0) } : nil
+            forwarder.wait(for: question, client: .process(client ?? 1)) { take($0, 0) }
         }
         loop.run()
     }
