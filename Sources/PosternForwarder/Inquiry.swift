@@ -32,13 +32,15 @@ final class Inquiry: Applicant, TryOwner {
 
     /// - Parameter client: who asked first; `nil`: it is a prefetch.
     init(_ question: Question, forwarder: Forwarder, client: Account?) {
+        let rules = forwarder.settings.rules(for: question)
+        let zone = rules.zone?.name ?? rules.list ?? question.name.suffix(labels: Self.zoneLabels)
+        var accounts = [Account.zone(zone)]
+        if let client { accounts.append(client) }
         self.question = question
+        self.rules = rules
         self.forwarder = forwarder
         isPrefetch = client == nil
-        rules = forwarder.settings.rules(for: question)
-        let zone = rules.zone?.name ?? rules.list ?? question.name.suffix(labels: Self.zoneLabels)
-        super.init(
-            accounts: (client.map { [$0] } ?? []) + [.zone(zone)], isForAuthentication: rules.isForAuthentication)
+        super.init(accounts: accounts, isForAuthentication: rules.isForAuthentication)
     }
 
     /// Lets clients wait no longer than is good while a stale answer is there; called as soon as they wait, in line too.
