@@ -112,7 +112,8 @@ public struct MailFromIdentity: Hashable, Sendable {
     /// The sender is empty.
     public let isNullReversePath: Bool
 
-    /// - Parameter sender: the address of MAIL FROM without angle brackets, as it came; empty for the null reverse-path.
+    /// - Parameter sender: the address of MAIL FROM without angle brackets, as it came; empty for the null
+    ///   reverse-path.
     /// - Parameter helo: stands in for a null reverse-path.
     public init(sender: [UInt8], helo: HELOIdentity) {
         isNullReversePath = sender.isEmpty

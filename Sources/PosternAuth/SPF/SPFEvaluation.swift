@@ -253,7 +253,8 @@ struct SPFEvaluation<DNS: DNSAnswering> {
         return String(decoding: visible, as: UTF8.self)
     }
 
-    /// The term that decided in the identity's own record, or in that which it redirects to; of an include, the include.
+    /// The term that decided in the identity's own record, or in that which it redirects to: not what an include led
+    /// to, but the include.
     var decidingTerm: String? {
         steps.first { !$0.term.hasPrefix("redirect=") }?.term ?? steps.last?.term
     }

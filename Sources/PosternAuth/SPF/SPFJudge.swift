@@ -60,7 +60,7 @@ public enum SPFJudge {
             finding.reason = error.reason
         }
         finding.chain = evaluation.steps
-        finding.mechanism = evaluation.decidingTerm
+        finding.mechanism = finding.reason == .noMatch ? nil : evaluation.decidingTerm
         finding.lookups = evaluation.lookups
         finding.voidLookups = evaluation.voidLookups
         return finding

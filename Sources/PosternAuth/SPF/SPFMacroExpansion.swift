@@ -1,5 +1,5 @@
-// What the macros of one check stand for (RFC 7208 §7.2, §7.3), and the names that come of it. The expansion of a target
-// name is made from its right end, since only its last 253 octets can count: no macro makes it grow beyond that.
+// What the macros of one check stand for (RFC 7208 §7.2, §7.3), and the names that come of it. `SPFEvaluation` expands
+// a target name from its right end, since only its last 253 octets can count: no macro makes it grow beyond that.
 
 import PosternMail
 
