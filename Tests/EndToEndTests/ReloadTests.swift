@@ -1,5 +1,5 @@
-// What an admin does while mail flows: reloading with good and bad files, and the worst, daemons that die. No message is
-// lost, none is refused for good, none carries half a judgement.
+// What an admin does while mail flows: reloading with good and bad files; and the worst, daemons that die. No message
+// is lost, none is refused for good, none carries half a judgement.
 
 import Foundation
 import PostfixHarness

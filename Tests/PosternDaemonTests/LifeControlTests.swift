@@ -104,10 +104,9 @@ struct LifeControlTests {
         let place = try Place()
         let socket = try place.dial()
         try socket.write([UInt8](repeating: 0x78, count: ControlServer.maxRequestOctets), until: Self.deadline)
-        #expect(
-            try Self.readAll(socket)
-                == "{\"error\":\"expected a request of at most \(ControlServer.maxRequestOctets) octets, found more\"}\n"
-        )
+        let cap = ControlServer.maxRequestOctets
+        let told = "{\"error\":\"expected a request of at most \(cap) octets, found more\"}\n"
+        #expect(try Self.readAll(socket) == told)
         #expect(place.heard == [])
         #expect(try place.ask("status") == "{\"asked\":\"status\"}\n")
     }

@@ -165,7 +165,8 @@ struct LifeReloadTests {
             Foundation.Thread.detachNewThread {
                 for _ in 0..<25 {
                     let id = "id\(UInt8.random(in: 0...255)).example"
-                    try? office.write(Self.text(id, more: "strip_authserv_ids = [\"\(id)\"]"))  // told by the count below
+                    // A failure is told by the count below.
+                    try? office.write(Self.text(id, more: "strip_authserv_ids = [\"\(id)\"]"))
                     desk.reload()
                 }
                 writers.leave()
