@@ -69,11 +69,35 @@ struct Borrowed: @unchecked Sendable {  // one thread at a time
     init(_ client: MilterClient) { self.client = client }
 }
 
+/// Holds all who pass until it is opened, and knows how many were held at once.
+final class Gate: Sendable {
+    private let state = Mutex((held: 0, most: 0, isOpen: false))
+    private let semaphore = DispatchSemaphore(value: 0)
+
+    func pass() {
+        let waits = state.withLock { state in
+            guard !state.isOpen else { return false }
+            state.held += 1
+            state.most = max(state.most, state.held)
+            return true
+        }
+        if waits { semaphore.wait() }
+    }
+    func open() {
+        let held = state.withLock { state in
+            state.isOpen = true
+            return state.held
+        }
+        for _ in 0..<held { semaphore.signal() }
+    }
+    var most: Int { state.withLock { $0.most } }
+}
+
 /// The process's one milter; each test's session finds its script by the client's name.
 enum TestMilter {
     static let scripts = Mutex<[String: Script]>([:])
     static let log = RecordingLog()
-    static let maxInFlight = 64
+    static let maxInFlight = 8
     static let server = Result { try start() }
 
     static func start() throws -> (server: MilterServer, path: String) {
@@ -250,51 +274,54 @@ struct MilterServerTests {
 
     @Test("a full door answers at once, by the filter's own word, and takes messages again when there is room")
     func full() throws {
-        let (waiting, blocked) = try TestMilter.session("blocked.example")
-        let gate = DispatchSemaphore(value: 0)
-        let entered = DispatchSemaphore(value: 0)
-        blocked.state.withLock {
-            $0.whenJudged = {
-                entered.signal()
-                gate.wait()
-            }
-        }
+        let (first, script) = try TestMilter.session("blocked.example")
+        let gate = Gate()
+        script.state.withLock { $0.whenJudged = { gate.pass() } }
         let before = TestMilter.log.warnings.count
-        // As many as there is room for, each held in endOfMessage.
-        var holders = [waiting]
-        for _ in 1..<TestMilter.maxInFlight { holders.append(try TestMilter.session("blocked.example", blocked)) }
         let answers = Mutex<[MilterClient.Answer?]>([])
         let all = DispatchGroup()
-        for holder in holders {
+        var sessions = 0
+        func send(_ client: MilterClient) {
+            sessions += 1
             all.enter()
-            let box = Borrowed(holder)
+            let box = Borrowed(client)
             Thread.detachNewThread {
                 let answer = try? box.client.message(from: "a@b.example", header: [], body: [], queueID: "4I").answer
                 answers.withLock { $0.append(answer) }
                 all.leave()
             }
         }
-        for _ in holders { entered.wait() }
-        let (late, script) = try TestMilter.session("late.example")
-        #expect(
-            try late.message(from: "a@b.example", header: [], body: [], queueID: "4J").answer
-                == .reply("451 4.3.2 later"))
-        #expect(script.state.withLock { $0.events.last } == "overloaded")
+        send(first)
+        // libmilter may leave a message without a worker until another event comes (its pool counts a worker as idle
+        // that no longer is), so that not each of them gets in: more are sent until one is turned away.
+        while answers.withLock({ $0.isEmpty }), sessions < 1000 {
+            send(try TestMilter.session("blocked.example", script))
+            usleep(1000)
+        }
+        gate.open()
+        all.wait()
+        let told = answers.withLock { $0 }
+        #expect(told.first == .reply("451 4.3.2 later"))
+        #expect(told.allSatisfy { $0 == .continue || $0 == .reply("451 4.3.2 later") })
+        #expect(gate.most == TestMilter.maxInFlight)
+        #expect(script.state.withLock { $0.events.contains("overloaded") })
         #expect(
             TestMilter.log.warnings.dropFirst(before).contains {
                 $0 == "\(TestMilter.maxInFlight) messages are being judged; more are answered at once"
             })
-        for _ in holders { gate.signal() }
-        all.wait()
-        #expect(answers.withLock { $0 } == Array(repeating: .continue, count: TestMilter.maxInFlight))
+        let (late, _) = try TestMilter.session("late.example")
         #expect(try late.message(from: "a@b.example", header: [], body: [], queueID: "4K").answer == .continue)
     }
 
-    @Test("it answers a watchdog")
+    @Test("it answers a watchdog; a door at which nobody accepts does not")
     func watchdog() throws {
         let server = try TestMilter.server.get().server
-        #expect(server.answers())
-        #expect(server.transactions.current >= 0)
+        for _ in 0..<10 { #expect(server.answers()) }
+        let stuck = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(stuck) }
+        try #require(listen(stuck, 5) == 0)
+        #expect(!MilterProbe.negotiates(stuck, milliseconds: 50))
+        #expect(!MilterProbe.negotiates(-1, milliseconds: 50))
     }
 
     @Test("damaged frames end their session and no other")
