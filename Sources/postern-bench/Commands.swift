@@ -14,6 +14,7 @@ enum Commands {
             guard let folder = words.dropFirst().first else { throw BenchError.usage("corpus wants a directory") }
             try CorpusFiles.write(to: folder)
         case "dns-hits": try DNSCacheCases.printHitRates()
+        case "dns": try dns(Options(words.dropFirst()))
         case "milter": try milter(Options(words.dropFirst()))
         case "idle": try idle(Options(words.dropFirst()))
         case "cpu": try cpu(Array(words.dropFirst()))
@@ -31,6 +32,14 @@ enum Commands {
                 bench.name.padded(34) + format(result.median, 2).padded(12)
                     + format(result.percentile(0.99), 2).padded(12) + rate)
         }
+    }
+
+    private static func dns(_ options: Options) throws {
+        var load = try DNSLoad(socket: try options.needed("--socket"), file: try options.needed("--names"))
+        load.count = try options.number("--queries") ?? load.count
+        load.window = try options.number("--window") ?? load.window
+        load.processes = try options.numbers("--pid")
+        try load.run()
     }
 
     private static func milter(_ options: Options) throws {

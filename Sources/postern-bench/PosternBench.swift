@@ -15,6 +15,8 @@ struct PosternBench {
         postern-bench milter --socket PATH --message FILE [--client ADDRESS] [--sessions N] [--messages N]
                       [--per-connection N] [--pid PID]... [--expect TEXT]
                                                 loads a milter; CPU a message of those processes
+        postern-bench dns --socket PATH --names FILE [--queries N] [--window N] [--pid PID]...
+                                                asks a DNS server; CPU an answer of those processes
         postern-bench idle --socket PATH --connections N --pid PID
                                                 opens connections and tells the process's memory
         postern-bench cpu --messages N [--pid PID]... -- COMMAND
