@@ -19,6 +19,17 @@ public struct DMARCIdentifier: Hashable, Sendable {
         self.trouble = trouble
     }
 
+    /// `nil` for the HELO identity, which DMARC does not look at (RFC 9989 §4.4.2), and for every result but pass and
+    /// temperror.
+    public init?(_ finding: SPFFinding) {
+        guard case .mailFrom = finding.identity, let domain = finding.domain else { return nil }
+        switch finding.result {
+        case .pass: self.init(domain)
+        case .temperror: self.init(domain, trouble: finding.reason.description)
+        case .none, .neutral, .fail, .softfail, .permerror: return nil
+        }
+    }
+
     /// `nil` for a signature that says nothing to DMARC: every one but pass and temperror.
     public init?(_ finding: DKIMFinding) {
         guard let domain = finding.domain else { return nil }

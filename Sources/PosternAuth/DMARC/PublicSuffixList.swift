@@ -15,7 +15,8 @@ public struct PublicSuffixList: Sendable {
     /// How many rules there are.
     public var count: Int { rules.count + wildcards.count + exceptions.count }
 
-    /// - Parameter text: the list as it is distributed: UTF-8, a rule a line up to its first white space, `//` comments.
+    /// - Parameter text: the list as it is distributed: UTF-8, a rule a line up to its first white space, comments
+    ///   behind `//`.
     public init(text: some Collection<UInt8>) {
         for line in text.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D }) {
             let rule = line.prefix { !$0.isFoldingWhiteSpace }

@@ -170,6 +170,27 @@ struct DMARCJudgeTests {
         #expect(finding.result == .fail)
     }
 
+    @Test("only a passing MAIL FROM identity is one, RFC 9989 §3.2.4, §4.4.2; trouble is told")
+    func spfFindings() throws {
+        let helo = HELOIdentity(Array("mx.example.com".utf8))
+        let identities: [(SPFFinding.Identity, String?)] = [
+            (.mailFrom(MailFromIdentity(sender: Array("a@example.org".utf8), helo: helo)), "example.org"),
+            (.mailFrom(MailFromIdentity(sender: [], helo: helo)), "mx.example.com"),  // RFC 7208 §2.4
+            (.mailFrom(MailFromIdentity(sender: Array("a@b@[192.0.2.1]".utf8), helo: helo)), nil), (.helo(helo), nil),
+        ]
+        for (identity, domain) in identities {
+            let expected = try domain.map { try DomainName($0) }
+            for result in [.none, .neutral, .pass, .fail, .softfail, .temperror, .permerror] as [SPFResult] {
+                let found = DMARCIdentifier(SPFFinding(result: result, reason: .matched, identity: identity))
+                switch result {
+                case .pass: #expect(found == expected.map { DMARCIdentifier($0) })
+                case .temperror: #expect(found?.domain == expected && (found == nil) == (found?.trouble == nil))
+                default: #expect(found == nil)
+                }
+            }
+        }
+    }
+
     /// Records beside example.com, author, names that fail, identifiers, the result.
     struct Trouble: Sendable {
         var rule: String
