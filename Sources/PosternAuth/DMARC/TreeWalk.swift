@@ -99,8 +99,9 @@ struct OrganizationalDomain {
                     add(name)
                     return
                 case .yes:
-                    // Step 2 leaves out the start: a public suffix domain that writes mail is its own.
-                    add(isStart ? name : below)
+                    // Step 2 leaves out the start, which has nothing below it: a public suffix domain that writes mail
+                    // is its own organizational domain (step 3).
+                    add(below)
                     if !isStart { publicSuffix = name }
                     return
                 case .unknown: shortest = name
