@@ -78,6 +78,7 @@ let package = Package(
         tests("PosternDaemonTests", ["PosternDaemon", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternAdminTests", ["PosternAdmin", "PosternDaemon", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("SigningFilterTests", ["postern-dkim", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("DNSDaemonTests", ["postern-dns", "PosternForwarder", "PosternDaemon", "PosternDNS", "PosternMail"]),
         tests("EndToEndTests", ["PostfixHarness", "TestSupport"]),
     ],
     cxxLanguageStandard: .cxx17

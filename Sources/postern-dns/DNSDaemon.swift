@@ -1,6 +1,5 @@
 // postern-dns's own part of a daemon's life: from the configuration to a forwarder that serves.
 
-import Glibc
 import PosternDNS
 import PosternDaemon
 import PosternForwarder
@@ -52,52 +51,5 @@ final class DNSDaemon: RunningDaemon {
                     + "only the static zone is answered")
         }
         return DNSDaemon(server)
-    }
-}
-
-extension ForwarderSettings {
-    init(_ configuration: Configuration) {
-        let dns = configuration.dns
-        let stated = dns.upstreams.compactMap(Upstream.init)
-        self.init(
-            upstreams: stated.isEmpty ? Self.systemUpstreams() : stated,
-            cache: Cache.Settings(octets: dns.cacheOctets, negativeTTLMax: dns.negativeTTLMax),
-            staticZone: dns.staticZone, listen: configuration.listen.dns, socketMode: UInt32(configuration.listen.mode))
-    }
-
-    /// Sockets from systemd take the place of those of their kind: UNIX ones of `unix:` in `listen.dns`, TCP of `tcp:`.
-    /// UDP is always our own.
-    mutating func take(_ sockets: [ActivatedSocket], _ log: any LogSink) {
-        for socket in sockets {
-            if let endpoint = socket.endpoint, !listen.contains(endpoint) {
-                log.warning(
-                    "systemd passed \(endpoint), which listen.dns does not name; the daemons ask those of listen.dns")
-            }
-        }
-        func isOf(_ kind: Endpoint?, _ endpoint: Endpoint) -> Bool {
-            switch (kind, endpoint) {
-            case (.unix, .unix), (.tcp, .tcp): true
-            default: false
-            }
-        }
-        listen.removeAll { endpoint in sockets.contains { isOf($0.endpoint, endpoint) } }
-        activatedSockets = sockets.map(\.descriptor)
-    }
-
-    /// The nameservers of /etc/resolv.conf; none where it cannot be read. Source: resolv.conf(5).
-    private static func systemUpstreams() -> [Upstream] {
-        guard let file = fopen("/etc/resolv.conf", "r") else { return [] }
-        defer { fclose(file) }
-        var octets = [UInt8](repeating: 0, count: 65_536)
-        let count = fread(&octets, 1, octets.count, file)
-        return ResolvConf.nameservers(in: String(decoding: octets.prefix(count), as: UTF8.self)).map { Upstream($0) }
-    }
-}
-
-extension Upstream {
-    /// `dns.upstream` holds `.udp` endpoints with an IP address; anything else was refused by the configuration.
-    init?(_ endpoint: Endpoint) {
-        guard case .udp(let host, let port) = endpoint, let address = IPAddress(host) else { return nil }
-        self.init(address, port: port)
     }
 }
