@@ -2,7 +2,7 @@
 // octets say. Pure functions; ids come from the caller. The framing of streams (two octets of length, §4.2.2) is the
 // caller's.
 
-import PosternMail
+public import PosternMail
 
 public enum DNSCodec {
     /// The largest datagram that we ask for and send: it passes unfragmented nearly everywhere. Source: RFC 6891
@@ -29,6 +29,27 @@ public enum DNSCodec {
         message.append(question: question)
         if let datagramOctets { appendOPT(to: &message, datagramOctets: datagramOctets, upperRcode: 0) }
         return message
+    }
+
+    /// The query with its name's letters in upper case where the bits are set, in their order and again.
+    /// - Source: draft-vixie-dnsext-dns0x20-00 §2.
+    public static func mixingCase(of query: [UInt8], name: DomainName, bits: UInt64) -> [UInt8] {
+        var mixed = query
+        var bits = bits
+        // A label's length is below 64, so that no letter can be mistaken for one, nor one for a letter.
+        for place in query.indices.dropFirst(MessageHeader.octets).prefix(name.wire.count)
+        where mixed[place].isASCIILetter {
+            if bits & 1 == 1 { mixed[place] ^= 0x20 }
+            bits = bits >> 1 | bits << 63
+        }
+        return mixed
+    }
+
+    /// Whether a reply repeats the query's question octet by octet, letters' case included.
+    public static func repeatsQuestion(_ reply: [UInt8], of query: [UInt8], name: DomainName) -> Bool {
+        let length = name.wire.count + 1
+        return reply.dropFirst(MessageHeader.octets).prefix(length)
+            .elementsEqual(query.dropFirst(MessageHeader.octets).prefix(length))
     }
 
     /// The id of a message, query or reply; `nil` when there are not even two octets.

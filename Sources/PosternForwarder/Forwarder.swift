@@ -165,7 +165,13 @@ final class Forwarder {
             return
         }
         let inquiry = Inquiry(question, forwarder: self, client: client)
-        guard waiters < Self.maxWaiters, isWithinRate(inquiry.rules), let mayStart = admission.enter(inquiry) else {
+        guard isWithinRate(inquiry.rules) else {
+            warn("a zone has used up its questions_per_second; more are answered SERVFAIL")
+            turnAway(question, done)
+            return
+        }
+        guard waiters < Self.maxWaiters, let mayStart = admission.enter(inquiry) else {
+            warn("\(inquiries.count) questions in flight, \(waiters) clients wait; some are answered SERVFAIL")
             turnAway(question, done)
             return
         }
@@ -179,7 +185,6 @@ final class Forwarder {
 
     private func turnAway(_ question: Question, _ done: (ResponseBody) -> Void) {
         counters.turnedAway += 1
-        warn("\(inquiries.count) questions in flight, \(waiters) clients wait; some are answered SERVFAIL")
         done(staleBody(for: question) ?? ResponseBody(question: question, rcode: .serverFailure))
     }
 

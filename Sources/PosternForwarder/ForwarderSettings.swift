@@ -56,6 +56,9 @@ public struct ForwarderSettings: Sendable {
     public var socketMode: UInt32
     /// Stream sockets that were bound already (socket activation); the server takes them over and closes them.
     public var activatedSockets: [CInt]
+    /// Ask in mixed case, which a forger must guess too; a reply in another spelling is ignored. Source:
+    /// draft-vixie-dnsext-dns0x20-00 §4.
+    public var mixesCase = false
     /// Ports that questions to upstreams leave from, at random: the more the better. Source: RFC 5452 §9.2.
     public var sourcePorts: ClosedRange<UInt16> = 1024...65_535
 

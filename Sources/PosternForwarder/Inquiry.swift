@@ -80,7 +80,8 @@ final class Inquiry: Applicant, TryOwner {
     private func ask(_ upstream: UpstreamState, over transport: UpstreamTry.Transport) {
         forwarder.counters.upstreamQueries += 1
         if transport == .stream { forwarder.counters.upstreamStreamQueries += 1 }
-        let attempt = UpstreamTry(question, upstream, transport, owner: self)
+        let attempt = UpstreamTry(
+            question, upstream, transport, mixesCase: forwarder.settings.mixesCase, owner: self)
         tries.append(attempt)
         current = attempt
         timer?.cancel()

@@ -24,7 +24,8 @@ final class UpstreamProbe: TryOwner {
         forwarder.counters.upstreamQueries += 1
         forwarder.counters.probes += 1
         upstream.isProbed = true
-        let attempt = UpstreamTry(question, upstream, .datagram(withEDNS: true), owner: self)
+        let attempt = UpstreamTry(
+            question, upstream, .datagram(withEDNS: true), mixesCase: forwarder.settings.mixesCase, owner: self)
         self.attempt = attempt
         timer = forwarder.loop.assumeIsolated().scheduleTask(in: .nanoseconds(timeout.nanoseconds)) { [weak self] in
             self?.end(hasReplied: false)

@@ -41,7 +41,20 @@ final class UpstreamTry {
     var hasReplied = false
     private(set) var isClosed = false
 
-    init(_ question: Question, _ upstream: UpstreamState, _ transport: Transport, owner: any TryOwner) {
+    /// Whether a reply must repeat the name in its mixed case.
+    private let mixesCase: Bool
+
+    init(
+        _ question: Question, _ upstream: UpstreamState, _ transport: Transport, mixesCase: Bool, owner: any TryOwner
+    ) {
+        let plain = DNSCodec.query(
+            id: id, question: question,
+            datagramOctets: transport == .datagram(withEDNS: false) ? nil : DNSCodec.datagramOctets)
+        // On a stream nobody can forge from afar.
+        self.mixesCase = mixesCase && transport != .stream
+        query =
+            self.mixesCase
+            ? DNSCodec.mixingCase(of: plain, name: question.name, bits: .random(in: .min ... .max)) : plain
         self.question = question
         self.upstream = upstream
         self.transport = transport
@@ -75,16 +88,14 @@ final class UpstreamTry {
     func reply(_ octets: [UInt8]) -> ReplyMessage? {
         guard DNSCodec.messageID(of: octets) == id else { return nil }
         guard let reply = try? ReplyMessage(octets) else { return nil }  // the caller counts it, whatever it was
-        if reply.question == question { return reply }
+        if reply.question == question {
+            return !mixesCase || DNSCodec.repeatsQuestion(octets, of: query, name: question.name) ? reply : nil
+        }
         // RFC 6891 §7, seen in the wild: an error may come without the question.
         let isError = reply.rcode != .noError && reply.rcode != .nameError
         return reply.question == nil && isError ? reply : nil
     }
 
     /// The query's octets.
-    var query: [UInt8] {
-        DNSCodec.query(
-            id: id, question: question,
-            datagramOctets: transport == .datagram(withEDNS: false) ? nil : DNSCodec.datagramOctets)
-    }
+    let query: [UInt8]
 }

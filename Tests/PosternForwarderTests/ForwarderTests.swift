@@ -18,7 +18,7 @@ final class Rig {
     init(
         _ upstreams: [FakeUpstream], more: [Upstream] = [], tryTimeout: Duration = .seconds(60),
         staticZone: String = "",
-        listen: [Endpoint] = [], sourcePorts: ClosedRange<UInt16> = 1024...65_535,
+        listen: [Endpoint] = [], sourcePorts: ClosedRange<UInt16> = 1024...65_535, mixesCase: Bool = false,
         now: @escaping @Sendable () -> UnixTime = ForwarderServer.bootTime
     ) throws {
         self.upstreams = upstreams
@@ -29,6 +29,7 @@ final class Rig {
             upstreams: upstreams.map(\.upstream) + more, tryTimeout: tryTimeout,
             staticZone: try StaticZone(text: staticZone), listen: [.unix(path: path)] + listen)
         settings.sourcePorts = sourcePorts
+        settings.mixesCase = mixesCase
         server = ForwarderServer(settings, log: log, now: now)
         try server.start()
     }
@@ -227,6 +228,23 @@ struct ForwarderTests {
         }
         let rig = try Rig([upstream])
         #expect(try rig.ask("a.test TXT") == .records([.txt(Array("one".utf8))], ttl: 300))
+    }
+
+    @Test("in mixed case, a reply must repeat the name's spelling")  // draft-vixie-dnsext-dns0x20-00 §4
+    func mixedCase() throws {
+        let record = try txt("abcdefghijklmnopqrstuvwxyz.test", "one")
+        let upstream = try FakeUpstream { query in
+            let good = query.reply(.noError, [record])
+            var forged = good
+            for index in forged.indices.dropFirst(13).prefix(26) { forged[index] ^= 0x20 }
+            return .send([forged, good])
+        }
+        let rig = try Rig([upstream], mixesCase: true)
+        #expect(try rig.ask("\(record.owner) TXT") == .records([.txt(Array("one".utf8))], ttl: 300))
+        #expect(rig.server.counters.ignoredReplies == 1)
+        let spelled = upstream.queries.map(\.message.questionOctets)
+        #expect(spelled.allSatisfy { $0.contains { (0x41...0x5A).contains($0) } })  // but once in 2^30
+        #expect(spelled.allSatisfy { $0.contains { (0x61...0x7A).contains($0) } })
     }
 
     @Test(

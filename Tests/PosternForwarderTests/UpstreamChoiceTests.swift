@@ -117,7 +117,7 @@ struct UpstreamChoiceTests {
             sent 192.0.2.7 2.dnsbl.test A
             answer 3.dnsbl.test A SERVFAIL            # the third within a second
             count overRate 1
-            warning 2 questions in flight
+            warning a zone has used up its questions_per_second
             reply 192.0.2.7 1.dnsbl.test A NOERROR 5 127.0.0.2
             reply 192.0.2.7 2.dnsbl.test A NOERROR 900 127.0.0.2
             answer 1.dnsbl.test A NOERROR 5 127.0.0.2
