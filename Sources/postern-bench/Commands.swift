@@ -14,6 +14,7 @@ enum Commands {
             guard let folder = words.dropFirst().first else { throw BenchError.usage("corpus wants a directory") }
             try CorpusFiles.write(to: folder)
         case "dns-hits": try DNSCacheCases.printHitRates()
+        case "dns-memory": try DNSCacheCases.printMemory()
         case "dns": try dns(Options(words.dropFirst()))
         case "milter": try milter(Options(words.dropFirst()))
         case "idle": try idle(Options(words.dropFirst()))

@@ -2,6 +2,7 @@
 // in ten are for names that are asked once (DNS lists), beside a cache where the least recently used goes first.
 
 import Foundation
+import Glibc
 import PosternDNS
 import PosternMail
 import TestSupport
@@ -117,6 +118,18 @@ enum DNSCacheCases {
     private static func answer(to question: Question) -> ResponseBody {
         let record = ResourceRecord(owner: question.name, type: question.type, ttl: 86_400, octets: [3, 97, 98, 99])
         return ResponseBody(question: question, rcode: .noError, answers: [record])
+    }
+
+    /// Prints what a million names take, by the cache's count and by the kernel's.
+    static func printMemory() throws {
+        let count = 1_000_000
+        let before = ProcessAccount.residentKiB(getpid()) ?? 0
+        var cache = Cache(Cache.Settings(octets: 1 << 40, entries: count))
+        for number in 0..<count {
+            store(Question(try DomainName("_dmarc.d\(number).example"), .txt), in: &cache)
+        }
+        let resident = (ProcessAccount.residentKiB(getpid()) ?? 0) - before
+        print("\(cache.count) names: \(cache.octetsInUse >> 20) MiB counted, \(resident >> 10) MiB resident")
     }
 
     /// Prints hit rates of the hot names.

@@ -11,6 +11,7 @@ struct PosternBench {
         postern-bench list                      names of the cases
         postern-bench run [PREFIX...]           runs them: CPU microseconds an operation, median and p99, octets a second
         postern-bench dns-hits                  which share of hot names the DNS cache keeps while most names come once
+        postern-bench dns-memory                what a million names take in the DNS cache
         postern-bench corpus DIRECTORY          writes keys, zone and messages for contrib/bench
         postern-bench milter --socket PATH --message FILE [--client ADDRESS] [--sessions N] [--messages N]
                       [--per-connection N] [--pid PID]... [--expect TEXT]
