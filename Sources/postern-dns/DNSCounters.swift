@@ -11,6 +11,13 @@ extension ForwarderCounters {
             CounterReading(answers("static"), staticAnswers), CounterReading(answers("cache"), hits),
             CounterReading(answers("upstream"), misses), CounterReading(answers("joined"), joined),
             CounterReading(answers("turned_away"), turnedAway),
+            // Parts of those: of the cache, and of what was turned away.
+            CounterReading(CounterName("postern_dns_stale_answers_total"), staleAnswers),
+            CounterReading(CounterName("postern_dns_cut_answers_total"), cutAnswers),
+            CounterReading(CounterName("postern_dns_failure_answers_total"), failureAnswers),
+            CounterReading(CounterName("postern_dns_over_rate_total"), overRate),
+            CounterReading(CounterName("postern_dns_prefetches_total"), prefetches),
+            CounterReading(CounterName("postern_dns_upstream_probes_total"), probes),
             CounterReading(CounterName("postern_dns_refused_messages_total"), refusedMessages),
             CounterReading(CounterName("postern_dns_upstream_queries_total"), upstreamQueries),
             CounterReading(CounterName("postern_dns_upstream_stream_queries_total"), upstreamStreamQueries),

@@ -19,6 +19,7 @@ extension ForwarderSettings {
             staticZone: dns.staticZone, listen: configuration.listen.dns, socketMode: UInt32(configuration.listen.mode))
         stale = dns.stale
         staleKeys = dns.staleKeys
+        mixesCase = dns.mixedCase
         lists = Set(configuration.dnsbl.lists.map(\.zone))
         zones = dns.zones.map(ForwarderZone.init)
     }

@@ -29,6 +29,7 @@ struct ForwarderSettingsTests {
             negative_ttl_max = "30s"
             stale = "12h"
             stale_keys = "1h"
+            mixed_case = true
             [[dns.zone]]
             name = "list.example"
             upstream = ["127.0.0.1:5354"]
@@ -47,6 +48,7 @@ struct ForwarderSettingsTests {
         #expect(settings.cache.bounds.ttlMin == .seconds(5) && settings.cache.bounds.ttlMax == .seconds(7200))
         #expect(settings.cache.bounds.negativeTTLMax == .seconds(30))
         #expect(settings.stale == .seconds(43_200) && settings.staleKeys == .seconds(3600))
+        #expect(settings.mixesCase)
         #expect(settings.socketMode == 0o640)
         #expect(settings.listen.count == 2)
         #expect(settings.lists == [try DomainName("zen.example")])
