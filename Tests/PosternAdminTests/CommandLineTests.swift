@@ -35,6 +35,10 @@ import Testing
             ["dkim", "sign", "m", "--canonicalization", "strict"],
             ["dkim", "sign", "m", "--canonicalization", "relaxed/relaxed/relaxed"],
             ["dkim", "sign", "m", "--expire", "soon"], ["dkim", "sign", "m", "--sign-header-fields", "To;x"],
+            ["spf"], ["spf", "--client", "192.0.2.1", "--helo", "a.example"],
+            ["spf", "--client", "192.0.2.300", "--helo", "a.example", "--sender", "a@b.example"],
+            ["spf", "--client", "", "--helo", "a.example", "--sender", "a@b.example"],
+            ["spf", "--client", "mx.example.com", "--helo", "a.example", "--sender", "a@b.example"],
             ["dns", "query"], ["dns", "query", "a..b"], ["dns", "query", "example.com", "WORDS"],
         ] as [[String]])
     func usage(arguments: [String]) throws {
@@ -48,7 +52,7 @@ import Testing
     @Test(
         "a word that is no subcommand is told with those that are",
         arguments: [
-            (["chekc"], "postern, one of check, show, status, reload, dkim, dns; found \"chekc\""),
+            (["chekc"], "postern, one of check, show, status, reload, dkim, spf, dns; found \"chekc\""),
             (
                 ["dkim", "testkeys"],
                 "postern dkim, one of genkey, record, testkey, keys, sign, verify; found \"testkeys\""
@@ -67,7 +71,8 @@ import Testing
             (["--version"], "postern 0.1.0\n"), (["--help"], "EXIT STATUS"),
             (["help", "dkim", "sign"], "--canonicalization"),
             (["dkim", "--help"], "genkey"), (["dkim", "verify", "--help"], "key_bits"), (["check", "-h"], "--config"),
-            (["dns", "query", "--help"], "temperror"), (["dkim", "record", "--help"], "strings"),
+            (["dns", "query", "--help"], "temperror"), (["spf", "--help"], "postmaster"),
+            (["dkim", "record", "--help"], "strings"),
         ])
     func help(arguments: [String], expected: String) throws {
         let result = try Postern().run(arguments)
