@@ -39,6 +39,7 @@ import Testing
             ["spf", "--client", "192.0.2.300", "--helo", "a.example", "--sender", "a@b.example"],
             ["spf", "--client", "", "--helo", "a.example", "--sender", "a@b.example"],
             ["spf", "--client", "mx.example.com", "--helo", "a.example", "--sender", "a@b.example"],
+            ["dmarc"], ["dmarc", "."], ["dmarc", "a..b"], ["dmarc", ""], ["dmarc", "a.example", "b.example"],
             ["dns", "query"], ["dns", "query", "a..b"], ["dns", "query", "example.com", "WORDS"],
         ] as [[String]])
     func usage(arguments: [String]) throws {
@@ -52,7 +53,7 @@ import Testing
     @Test(
         "a word that is no subcommand is told with those that are",
         arguments: [
-            (["chekc"], "postern, one of check, show, status, reload, dkim, spf, dns; found \"chekc\""),
+            (["chekc"], "postern, one of check, show, status, reload, dkim, spf, dmarc, dns; found \"chekc\""),
             (
                 ["dkim", "testkeys"],
                 "postern dkim, one of genkey, record, testkey, keys, sign, verify; found \"testkeys\""
@@ -72,6 +73,7 @@ import Testing
             (["help", "dkim", "sign"], "--canonicalization"),
             (["dkim", "--help"], "genkey"), (["dkim", "verify", "--help"], "key_bits"), (["check", "-h"], "--config"),
             (["dns", "query", "--help"], "temperror"), (["spf", "--help"], "postmaster"),
+            (["dmarc", "--help"], "policy_domain"),
             (["dkim", "record", "--help"], "strings"),
         ])
     func help(arguments: [String], expected: String) throws {
