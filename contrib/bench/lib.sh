@@ -9,8 +9,8 @@ prepare() {
     if [ -z "$bin" ]; then
         local product
         for product in postern-dkim postern-dns postern-bench; do
-            say "building $product (release)"
-            swift_build -c release --product $product
+            say "building $product (release, as README installs it)"
+            swift_build -c release --static-swift-stdlib --product $product
         done
         bin=$(swift build -c release --show-bin-path)
     fi
