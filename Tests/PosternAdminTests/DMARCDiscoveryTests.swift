@@ -192,4 +192,18 @@ import Testing
         #expect(result.text.hasPrefix("_dmarc.\(name): too long to be asked\n"))
         #expect(result.status == 0)
     }
+
+    @Test("a record's octets do not reach a terminal or break a line") func octets() throws {
+        let zone =
+            #"_dmarc.example.com. TXT "v=DMARC1; p=none; rua=mailto:\027[2J\010\255""# + "\n"
+            + #"_dmarc.com. TXT "\027\200""# + "\n"
+        let result = try Postern(zone: zone)("dmarc", "example.com")
+        #expect(result.text.utf8.allSatisfy { (0x20...0x7E).contains($0) || $0 == 0x0A })
+        #expect(result.text.hasPrefix(#"_dmarc.example.com: "v=DMARC1; p=none; rua=mailto:\027[2J\010\255""# + "\n"))
+        #expect(result.text.contains("  mistake: rua= has no valid value\n_dmarc.com: no record\n"))
+        #expect(result.text.contains(#"  no policy record: "\027\200""# + "\n"))
+        let json = try Postern(zone: zone)("dmarc", "example.com", "--json")
+        #expect(json.text.dropLast().unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F })
+        #expect(try json.json()["policy"] as? String == "none")
+    }
 }
