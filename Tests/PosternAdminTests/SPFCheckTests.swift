@@ -118,6 +118,17 @@ import Testing
         }
     }
 
+    @Test("an empty value behind \"=\" is one, and the next word is not taken for it") func emptyValues() throws {
+        let result = try Postern(zone: zone)(
+            "--resolver", "::1", "spf", "--sender=", "--json", "--client", "192.0.2.3", "--helo=mx.example.com")
+        #expect(try result.json()["mechanism"] as? String == "ip4:192.0.2.3")
+        let helo = try Postern(zone: zone)("spf", "--client=192.0.2.1", "--sender=", "--helo=")
+        #expect(helo.text == "none (no domain that can be asked: no name) lookups=0\n")
+        let odd = try Postern(zone: zone)("spf", "--client=192.0.2.1", "--sender", "--helo=", "--helo", "--sender=")
+        #expect(odd.text == "none (the sender has no domain) lookups=0\n")
+        #expect(try Postern()("spf", "--client=192.0.2.1", "--helo", "a.example", "--sender").status == 64)
+    }
+
     @Test("an explanation names this host as the configuration does") func receiver() throws {
         let folder = try Folder()
         let file = try folder.write("[host]\nname = \"mx1.example.org\"\n", to: "postern.toml")

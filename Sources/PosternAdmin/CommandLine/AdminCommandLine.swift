@@ -30,7 +30,8 @@ public enum AdminCommandLine {
     static func output(of arguments: [String], in surroundings: Surroundings) -> CommandOutput {
         let command: any ParsableCommand
         do {
-            command = try PosternCommand.parseAsRoot(GlobalOptions.movedToSubcommand(arguments))
+            let words = SPFCheck.withEmptyValues(GlobalOptions.movedToSubcommand(arguments))
+            command = try PosternCommand.parseAsRoot(words)
         } catch {
             if let text = PosternCommand.unknownSubcommand(in: arguments) {
                 return CommandOutput(notes: ["error: \(text)"], status: .usage)

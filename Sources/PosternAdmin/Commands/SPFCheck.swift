@@ -64,6 +64,23 @@ struct SPFCheck: Subcommand {
         help: ArgumentHelp("The address of MAIL FROM, without angle brackets.", valueName: "sender"))
     var sender: String
 
+    /// The words with `--sender=` as `--sender` and an empty word, and `--helo=` likewise: ArgumentParser takes an empty
+    /// value behind "=" for none and the next word for the value, and a script writes `--sender="$sender"` for the null
+    /// reverse-path too.
+    static func withEmptyValues(_ words: [String]) -> [String] {
+        guard words.first == configuration.commandName else { return words }
+        var rest = words[...]
+        var result: [String] = []
+        while let word = rest.popFirst() {
+            switch word {
+            case "--sender=", "--helo=": result += [String(word.dropLast()), ""]
+            case "--sender", "--helo": result += [word] + [rest.popFirst()].compactMap(\.self)  // its value, untouched
+            default: result.append(word)
+            }
+        }
+        return result
+    }
+
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         let log = NoteCollector()
         // Whoever names the server needs no configuration, not even a right one.
