@@ -1,8 +1,9 @@
 // The harness holds what it promises, without any daemon of ours: tests that stand on it may blame what they test.
 
 import Foundation
-import PostfixHarness
 import Testing
+
+@testable import PostfixHarness
 
 @Suite("a private Postfix", .enabled(if: PostfixInstance.isAvailable, "needs root and Postfix"))
 struct HarnessTests {
@@ -20,6 +21,20 @@ struct HarnessTests {
         ..
 
         """)
+
+    @Test(
+        "a machine's own clocks are no trouble of ours",
+        arguments: [
+            ("warning: file system clock is 1 seconds ahead of local clock", false),
+            ("warning: file system clock is 2 seconds behind local clock", false),
+            ("warning: resetting file time stamps - this hurts performance", false),
+            ("warning: milter unix:x: can't read SMFIC_BODYEOB reply", true), ("fatal: open lock file", true),
+            ("4cXk2J1hz: message-id=<1@example.org>", false),
+        ])
+    func clocks(_ text: String, _ isTrouble: Bool) throws {
+        let line = try #require(PostfixLogLine("Nov 21 04:15:00 mx postfix/cleanup[7711]: \(text)"))
+        #expect(line.isTrouble == isTrouble)
+    }
 
     @Test("octets, XCLIENT, sendmail(1), logs by queue id")
     func wholeWay() throws {

@@ -19,9 +19,12 @@ public struct PostfixLogLine: Sendable, CustomStringConvertible {
         return isID && word != "NOQUEUE" ? String(word) : nil
     }
 
-    /// True for what an admin should look at.
+    /// True for what an admin should look at. That a virtual machine's clocks differ by a second is not of that kind:
+    /// nobody here can help it, and it happens on any of them.
     public var isTrouble: Bool {
-        ["warning: ", "error: ", "fatal: ", "panic: "].contains { text.contains($0) }
+        guard !text.hasPrefix("warning: file system clock is "), !text.hasPrefix("warning: resetting file time stamps")
+        else { return false }
+        return ["warning: ", "error: ", "fatal: ", "panic: "].contains { text.contains($0) }
     }
 
     init?(_ line: Substring) {
