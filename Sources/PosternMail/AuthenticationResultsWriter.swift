@@ -80,13 +80,12 @@ extension AuthenticationResults {
             }
     }
 
-    /// A Keyword (RFC 5321 §4.1.1.1). Ours is one; of any other text the letters, digits and hyphens are kept.
+    /// A Keyword (RFC 5321 §4.1.1.1: no hyphen at its end). Ours is one; of any other text the letters, digits and
+    /// hyphens are kept.
     private static func keyword(_ text: String) -> String {
         let ldh = text.utf8.filter(\.isLDH)
-        guard let first = ldh.firstIndex(where: { $0 != 0x2D }), let last = ldh.lastIndex(where: { $0 != 0x2D }) else {
-            return "x"
-        }
-        return String(decoding: ldh[first...last], as: UTF8.self)
+        guard let last = ldh.lastIndex(where: { $0 != 0x2D }) else { return "x" }
+        return String(decoding: ldh[...last], as: UTF8.self)
     }
 
     private static func digits(_ text: String) -> String {

@@ -217,8 +217,15 @@ struct AuthenticationResultsTests {
     func keywords() {
         let field = AuthenticationResults(
             authservID: "mx", version: "x1;",
-            results: [.init("dk;im\r\n", "", methodVersion: "", properties: [.init("-h\"", "d=", "v")])])
+            results: [.init("dk;im\r\n", "", methodVersion: "", properties: [.init("h-\"", "d=", "v")])])
         #expect(Self.field(field) == "Authentication-Results: mx 1;\r\n\tdkim/1=x h.d=v")
+    }
+
+    @Test("a Keyword that begins with a hyphen stays itself")  // RFC 5321 §4.1.1.1, Ldh-str
+    func hyphens() throws {
+        let read = try AuthenticationResultsParser.parse(Array("mx; -a=-pass -b.--c=d".utf8))
+        #expect(read.results.map(\.result) == ["-pass"])
+        #expect(try AuthenticationResultsParser.parse(read.field().value) == read)
     }
 
     /// What stands behind whatever a field holds: folds are the only line ends, and lines are short where they can be.
