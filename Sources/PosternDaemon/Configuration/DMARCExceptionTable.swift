@@ -3,14 +3,6 @@
 
 public import PosternMail
 
-/// Why a policy is not applied, as reports tell it. Source: RFC 9990, `PolicyOverrideType`.
-public enum DMARCOverride: String, Hashable, Sendable, CaseIterable {
-    case localPolicy = "local_policy"
-    case mailingList = "mailing_list"
-    case trustedForwarder = "trusted_forwarder"
-    case other
-}
-
 /// All conditions that are given must hold.
 public struct DMARCExceptionSettings: Sendable {
     /// Clients that it holds for; none for any.
@@ -32,8 +24,11 @@ enum DMARCExceptionTable {
         "author", .list(of: .domainPattern, atLeast: 1), example: [.domain(Example.domain)],
         "Author domains that it is kept to. Anyone can write a From: client or dkim_domain must be given as well.")
     static let reason = Key(
-        "reason", .oneOf(DMARCOverride.self), default: .trustedForwarder,
+        "reason", .oneOf(reasons.map { ($0.rawValue, $0) }, name: \.rawValue), default: .trustedForwarder,
         "What reports say: \"local_policy\", \"mailing_list\", \"trusted_forwarder\" or \"other\".")
+
+    /// All but the one that the published record itself gives.
+    private static let reasons: [DMARCOverride] = [.localPolicy, .mailingList, .trustedForwarder, .other]
 
     static let declaration = TableDeclaration(
         "dmarc.exception", isArray: true,

@@ -1,13 +1,7 @@
 // `[dmarc]`: what postern-dmarc does about mail that is not what it says it is (RFC 9989 §7.4). `p=reject` alone is no
 // reason to reject, so `on_reject` is the admin's word.
 
-/// How the organizational domain is found. Source: RFC 9990, `discovery_method`.
-public enum DMARCDiscovery: String, Hashable, Sendable, CaseIterable {
-    /// Source: RFC 9989 §4.10.
-    case treewalk
-    /// By the public suffix list, as RFC 7489 had it; for comparison only.
-    case psl
-}
+public import PosternMail
 
 public struct DMARCSettings: Sendable {
     /// What is done where the author's policy says reject.
