@@ -47,11 +47,12 @@ let package = Package(
         library("PosternMail"),
         library("PosternDNS", ["PosternMail", "CLDNS"]),
         library("PosternAuth", ["PosternMail", "PosternDNS", "COpenSSL"]),
+        library("PosternAdmission", ["PosternMail", "PosternDNS"]),
         // Above the line.
         library("PosternSocket", ["PosternMail", "PosternDNS"]),
         library("PosternMilter", ["PosternMail", "CMilter"]),
         library("PosternForwarder", ["PosternMail", "PosternDNS", nioCore, nioPosix]),
-        library("PosternDaemon", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "CToml"]),
+        library("PosternDaemon", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "CToml"]),
         library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternDaemon", argumentParser]),
         program("postern-dkim", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
         program("postern-dns", ["PosternMail", "PosternDNS", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
@@ -75,7 +76,7 @@ let package = Package(
             [
                 "PosternForwarder", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport", nioCore, nioEmbedded,
             ]),
-        tests("PosternDaemonTests", ["PosternDaemon", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PosternDaemonTests", ["PosternDaemon", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternAdminTests", ["PosternAdmin", "PosternDaemon", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("SigningFilterTests", ["postern-dkim", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("DNSDaemonTests", ["postern-dns", "PosternForwarder", "PosternDaemon", "PosternDNS", "PosternMail"]),

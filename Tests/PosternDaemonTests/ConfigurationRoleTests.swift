@@ -2,6 +2,7 @@
 // whose rights are judged; and advice that reads several tables together.
 
 import Foundation
+import PosternAdmission
 import PosternAuth
 import PosternMail
 import Testing

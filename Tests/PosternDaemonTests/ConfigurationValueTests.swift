@@ -1,6 +1,7 @@
 // What a right configuration means: defaults, durations, sizes, lists from files, and what each table gives its daemon.
 
 import Foundation
+import PosternAdmission
 import PosternAuth
 import PosternMail
 import Testing

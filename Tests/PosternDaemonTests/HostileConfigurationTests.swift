@@ -1,5 +1,6 @@
 // Whatever the file holds, reading it ends, and ends in problems: mutations of good files, sizes and depths.
 
+import PosternAdmission
 import PosternMail
 import TestSupport
 import Testing

@@ -1,5 +1,6 @@
 // The tables of the judges: what is wrong in them, with the exact lines it must bring, and what their values mean.
 
+import PosternAdmission
 import PosternMail
 import Testing
 

@@ -1,5 +1,6 @@
 // Limits: what they allow, per what, and which are refused; and the advice that concerns them.
 
+import PosternAdmission
 import PosternMail
 import Testing
 

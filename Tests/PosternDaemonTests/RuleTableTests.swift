@@ -1,5 +1,6 @@
 // Rules: what actions, patterns and ranges may be, which rules are refused, and what is made of right ones.
 
+import PosternAdmission
 import PosternMail
 import Testing
 

@@ -1,6 +1,7 @@
 // The configuration of all daemons, read from one TOML file and checked as a whole: a snapshot that never changes. A
 // reload makes a new one. What keys there are is declared in the files named after their tables.
 
+public import PosternAdmission
 internal import PosternMail
 
 /// A snapshot of the configuration.

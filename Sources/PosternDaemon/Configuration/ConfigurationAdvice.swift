@@ -1,6 +1,7 @@
 // What is right in each table and yet hardly meant when the tables are read together. `check` tells it; nothing is
 // refused because of it.
 
+internal import PosternAdmission
 internal import PosternDNS
 internal import PosternMail
 

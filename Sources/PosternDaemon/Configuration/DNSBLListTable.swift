@@ -1,30 +1,7 @@
 // `[[dnsbl.list]]`: one DNS list, what it is asked about, and which of its answers count how much (RFC 5782).
 
-public import PosternMail
-
-/// What a list is asked about.
-public enum DNSBLSubject: String, Hashable, Sendable, CaseIterable {
-    /// The client's address. Source: RFC 5782 §2.1, §2.4.
-    case client
-    /// The envelope sender's domain. Source: RFC 5782 §3.
-    case sender
-    case helo
-    /// The client's verified name.
-    case clientName = "client_name"
-}
-
-public struct DNSBLListSettings: Sendable {
-    public let zone: DomainName
-    public let by: DNSBLSubject
-    /// In the order in which they are written; of those that fit the answers the highest counts.
-    public let scores: [DNSBLScore]
-}
-
-/// What some answers of a list count; below zero for the better.
-public struct DNSBLScore: Hashable, Sendable {
-    public let answers: AnswerPattern
-    public let score: Int
-}
+internal import PosternAdmission
+internal import PosternMail
 
 enum DNSBLListTable {
     static let zone = RequiredKey(

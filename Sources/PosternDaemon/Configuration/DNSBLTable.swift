@@ -1,20 +1,6 @@
 // `[dnsbl]`: what postern-policy does about the score that the DNS lists give a client (RFC 5782).
 
-internal import PosternMail
-
-public struct DNSBLSettings: Sendable {
-    /// The score from which a recipient is refused for good; nil for never.
-    public let rejectScore: Int?
-    /// The score from which it is refused for now; nil for never.
-    public let deferScore: Int?
-    /// How long all lists together are waited for; what is late reads as not listed.
-    public let budget: Duration
-    /// Whether a reply repeats the list's own reason, its TXT record.
-    public let tellsReason: Bool
-    /// Only observe.
-    public let shadow: Bool
-    public let lists: [DNSBLListSettings]
-}
+internal import PosternAdmission
 
 enum DNSBLTable {
     static let rejectScore = Key(
@@ -37,12 +23,11 @@ enum DNSBLTable {
 
 extension DNSBLSettings {
     init(_ values: TableValues, _ reader: inout ValueReader) {
-        rejectScore = Self.threshold(values[DNSBLTable.rejectScore])
-        deferScore = Self.threshold(values[DNSBLTable.deferScore])
-        budget = values[DNSBLTable.budget]
-        tellsReason = values[DNSBLTable.reason]
-        shadow = values[DNSBLTable.shadow]
-        lists = DNSBLListSettings.lists(values[DNSBLListTable.declaration], &reader)
+        self.init(
+            rejectScore: Self.threshold(values[DNSBLTable.rejectScore]),
+            deferScore: Self.threshold(values[DNSBLTable.deferScore]), budget: values[DNSBLTable.budget],
+            tellsReason: values[DNSBLTable.reason], shadow: values[DNSBLTable.shadow],
+            lists: DNSBLListSettings.lists(values[DNSBLListTable.declaration], &reader))
     }
 
     private static func threshold(_ score: Int) -> Int? { score > 0 ? score : nil }

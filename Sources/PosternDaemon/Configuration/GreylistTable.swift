@@ -1,32 +1,6 @@
 // `[greylist]`: whom postern-policy asks to come back later (RFC 6647).
 
-/// Whose mail is greylisted.
-public enum GreylistClients: String, Hashable, Sendable, CaseIterable {
-    case none
-    /// Those whose score is `suspicious_score` or more.
-    case suspicious
-    case all
-}
-
-public struct GreylistSettings: Sendable {
-    public let clients: GreylistClients
-    public let suspiciousScore: Int
-    /// How long a triplet waits.
-    public let delay: Duration
-    /// How long after the first try the second must come.
-    public let retryWithin: Duration
-    /// How long a triplet that has passed is known.
-    public let remember: Duration
-    /// Length of the networks that count as one client.
-    public let ipv4Prefix: Int
-    public let ipv6Prefix: Int
-    /// Clients, senders and recipients that never wait.
-    public let skipClients: [MatchPattern]
-    public let skipSenders: [MatchPattern]
-    public let skipRecipients: [MatchPattern]
-    /// Only observe.
-    public let shadow: Bool
-}
+internal import PosternAdmission
 
 enum GreylistTable {
     private static let day = Duration.seconds(86_400)
@@ -70,17 +44,13 @@ enum GreylistTable {
 
 extension GreylistSettings {
     init(_ values: TableValues, _ reader: inout ValueReader) {
-        clients = values[GreylistTable.clients]
-        suspiciousScore = values[GreylistTable.suspiciousScore]
-        delay = values[GreylistTable.delay]
-        retryWithin = values[GreylistTable.retryWithin]
-        remember = values[GreylistTable.remember]
-        ipv4Prefix = values[GreylistTable.ipv4Prefix]
-        ipv6Prefix = values[GreylistTable.ipv6Prefix]
-        skipClients = values[GreylistTable.skipClients]
-        skipSenders = values[GreylistTable.skipSenders]
-        skipRecipients = values[GreylistTable.skipRecipients]
-        shadow = values[GreylistTable.shadow]
+        self.init(
+            clients: values[GreylistTable.clients], suspiciousScore: values[GreylistTable.suspiciousScore],
+            delay: values[GreylistTable.delay], retryWithin: values[GreylistTable.retryWithin],
+            remember: values[GreylistTable.remember], ipv4Prefix: values[GreylistTable.ipv4Prefix],
+            ipv6Prefix: values[GreylistTable.ipv6Prefix], skipClients: values[GreylistTable.skipClients],
+            skipSenders: values[GreylistTable.skipSenders], skipRecipients: values[GreylistTable.skipRecipients],
+            shadow: values[GreylistTable.shadow])
         if retryWithin <= delay {
             let key: any KeyDeclaration =
                 values.gives(GreylistTable.delay) ? GreylistTable.delay : GreylistTable.retryWithin

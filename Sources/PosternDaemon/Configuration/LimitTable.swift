@@ -1,57 +1,7 @@
 // `[[limit]]`: how much postern-rate lets a client, an account or a domain do in a time.
 
-public import PosternMail
-
-/// What amounts are kept for. The raw value is Postfix's attribute, but for `client`.
-public enum LimitAttribute: String, Hashable, Sendable, CaseIterable {
-    case client
-    case clientName = "client_name"
-    case saslUsername = "sasl_username"
-    case sender
-    case senderDomain = "sender_domain"
-    case recipient
-    case recipientDomain = "recipient_domain"
-    case helo
-    case policyContext = "policy_context"
-}
-
-/// What is counted.
-public enum LimitCount: String, Hashable, Sendable, CaseIterable {
-    case connections, messages, recipients, octets
-}
-
-public enum LimitWindow: String, Hashable, Sendable, CaseIterable {
-    /// No interval holds more than is allowed.
-    case sliding
-    /// As anvil counts: every window begins with its first event.
-    case fixed
-}
-
-public struct LimitSettings: Sendable {
-    public let name: String
-    /// Together they are the key that amounts are kept for; none twice.
-    public let per: [LimitAttribute]
-    public let count: LimitCount
-    /// All hold; each span once.
-    public let allow: [AllowedRate]
-    /// `.defer`, `.reject` or `.hold`.
-    public let action: RuleAction
-    /// Length of the networks that count as one client.
-    public let ipv4Prefix: Int
-    public let ipv6Prefix: Int
-    /// Clients and logins that it holds for; nil for all.
-    public let clients: [Network]?
-    public let users: [MatchPattern]?
-    /// Values of `per` that it does not hold for.
-    public let except: [MatchPattern]
-    /// The share of what is allowed from which a warning is written, in percent.
-    public let warnAt: Int?
-    /// How long one that went over is refused; zero for no longer than the limit itself.
-    public let block: Duration
-    public let window: LimitWindow
-    /// Only observe.
-    public let shadow: Bool
-}
+internal import PosternAdmission
+internal import PosternMail
 
 enum LimitTable {
     static let name = RequiredKey(
@@ -122,23 +72,16 @@ extension LimitSettings {
         guard let name = values[LimitTable.name], let per = values[LimitTable.per],
             let count = values[LimitTable.count], !rates.isEmpty, let action = values[LimitTable.action]?.action
         else { return nil }
-        self.name = name
-        self.per = per
-        self.count = count
-        allow = rates.map(\.rate)
-        self.action = action
-        ipv4Prefix = values[LimitTable.ipv4Prefix]
-        ipv6Prefix = values[LimitTable.ipv6Prefix]
-        clients = values[LimitTable.clients]
-        users = values[LimitTable.users]
-        except = values[LimitTable.except]
-        warnAt = values[LimitTable.warnAt]
-        block = values[LimitTable.block]
-        window = values[LimitTable.window]
-        shadow = values[LimitTable.shadow]
+        let clients = values[LimitTable.clients]
+        let users = values[LimitTable.users]
         // What was not read must not read as "all".
         guard values.gives(LimitTable.clients) == (clients != nil), values.gives(LimitTable.users) == (users != nil)
         else { return nil }
+        self.init(
+            name: name, per: per, count: count, allow: rates.map(\.rate), action: action,
+            ipv4Prefix: values[LimitTable.ipv4Prefix], ipv6Prefix: values[LimitTable.ipv6Prefix], clients: clients,
+            users: users, except: values[LimitTable.except], warnAt: values[LimitTable.warnAt],
+            block: values[LimitTable.block], window: values[LimitTable.window], shadow: values[LimitTable.shadow])
         for key in [LimitTable.ipv4Prefix, LimitTable.ipv6Prefix] where values.gives(key) && !per.contains(.client) {
             reader.advise(
                 "\(key.name) changes nothing without \"client\" in per", at: values.position(of: key),

@@ -1,15 +1,8 @@
 // Ranges as conditions name them, always `FIRST..LAST`: of numbers and sizes (open where one side is empty), of times
 // of day, of days of the week.
 
+internal import PosternAdmission
 internal import PosternMail
-
-/// Numbers from `least` to `most`, both counted in; nil for no bound.
-public struct NumberRange: Hashable, Sendable {
-    public let least: Int?
-    public let most: Int?
-
-    public func contains(_ number: Int) -> Bool { least ?? number <= number && number <= most ?? number }
-}
 
 extension TextType<NumberRange> {
     /// Plain numbers: `"25"`, `"10.."`, `"..3"`, `"-5..-1"`.
@@ -53,18 +46,6 @@ extension TextType<NumberRange> {
     }
 }
 
-/// A part of the day in minutes after midnight, local time; it ends before `end`. One whose end is not after its start
-/// goes on past midnight.
-public struct TimeOfDayRange: Hashable, Sendable {
-    public let start: Int
-    public let end: Int
-
-    /// - Parameter minute: 0..<1440.
-    public func contains(minute: Int) -> Bool {
-        start < end ? (start..<end).contains(minute) : minute >= start || minute < end
-    }
-}
-
 extension TextType<TimeOfDayRange> {
     /// `"08:00..18:00"`, `"22:00..06:00"`.
     static let timesOfDay = TextType("times of day such as \"08:00..18:00\"") { text throws(Unfit) in
@@ -90,23 +71,6 @@ extension TextType<TimeOfDayRange> {
     private static func written(_ minute: Int) -> String {
         func digits(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
         return "\(digits(minute / 60)):\(digits(minute % 60))"
-    }
-}
-
-/// A day of the week. Source: ISO 8601, Monday first.
-public enum Weekday: String, Hashable, Sendable, CaseIterable {
-    case mon, tue, wed, thu, fri, sat, sun
-}
-
-/// Days from one to another; one whose last is before its first goes on past Sunday.
-public struct WeekdayRange: Hashable, Sendable {
-    public let first: Weekday
-    public let last: Weekday
-
-    public var days: Set<Weekday> {
-        let all = Weekday.allCases
-        guard let from = all.firstIndex(of: first), let to = all.firstIndex(of: last) else { return [] }
-        return Set(from <= to ? Array(all[from...to]) : Array(all[from...]) + Array(all[...to]))
     }
 }
 

@@ -1,18 +1,7 @@
 // `[[rule]]`: what postern-policy does before all other checks, in the order in which the rules are written.
 
+internal import PosternAdmission
 internal import PosternMail
-
-public struct RuleSettings: Sendable {
-    public let name: String
-    /// All must hold; at least one.
-    public let conditions: [RuleCondition]
-    /// Checks that are left out where the rule matches.
-    public let skip: Set<PolicyCheck>
-    /// Nil where the rule only skips.
-    public let action: RuleAction?
-    /// Only observe; such a rule never ends the list.
-    public let shadow: Bool
-}
 
 enum RuleTable {
     /// Most values of one condition, those of files counted.
@@ -95,23 +84,23 @@ extension RuleSettings {
             return nil
         }
         let written = values[RuleTable.action]
-        conditions = keys.compactMap { key in
+        let conditions = keys.compactMap { key in
             values[key].map { RuleCondition(attribute: key.attribute, isNegated: key.isNegated, values: $0) }
         }
         Self.reportContradictions(conditions, values, &reader)
-        skip = Set(values[RuleTable.skip]).union(written?.skip ?? [])
+        let skip = Set(values[RuleTable.skip]).union(written?.skip ?? [])
         if values.held(RuleTable.skip) != nil, skip.isEmpty, !values.gives(RuleTable.action) {
             reader.report(
                 "expected an action or something to skip, found an empty list",
                 at: values.position(of: RuleTable.skip), keyPath: "\(values.path).skip")
         }
-        action = written?.action
-        shadow = values[RuleTable.shadow] || written?.isShadow == true
+        let action = written?.action
+        let shadow = values[RuleTable.shadow] || written?.isShadow == true
         // A condition that was not read must not read as one that holds.
         guard let name = values[RuleTable.name], !keys.isEmpty, conditions.count == keys.count,
             action != nil || !skip.isEmpty
         else { return nil }
-        self.name = name
+        self.init(name: name, conditions: conditions, skip: skip, action: action, shadow: shadow)
     }
 
     /// Reports rules that can never match, since all values of a key are among those of its `not_` form.

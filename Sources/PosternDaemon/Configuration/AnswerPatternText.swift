@@ -1,21 +1,12 @@
 // Which answers of a DNS list count, in the syntax of postscreen_dnsbl_sites (postconf(5)): four octets, each a number
 // or `[…]` with numbers and ranges: `127.0.0.[2..4;10]`. Source of what lists may answer: RFC 5782 §2.1, §2.3.
 
-public import PosternMail
+internal import PosternAdmission
+internal import PosternMail
 
-/// A set of IPv4 addresses.
-public struct AnswerPattern: Hashable, Sendable {
-    /// For each octet of an address what it may be.
-    private let octets: [[ClosedRange<UInt8>]]
-
+extension AnswerPattern {
     /// Most ranges within one pair of brackets.
     private static let maxRanges = 256
-
-    /// Whether it holds the address; IPv6 addresses never.
-    public func contains(_ address: IPAddress) -> Bool {
-        guard case .v4 = address else { return false }
-        return zip(octets, address.octets).allSatisfy { ranges, octet in ranges.contains { $0.contains(octet) } }
-    }
 
     /// - Throws: `expected …, found …`.
     init(_ text: String) throws(Unfit) {
@@ -27,7 +18,6 @@ public struct AnswerPattern: Hashable, Sendable {
             octets.append(ranges)
         }
         guard octets.count == 4 else { throw Unfit(expected: expectation, found: text) }
-        self.octets = octets
         guard octets.first == [127...127] else {
             throw Unfit(expected: "an answer within 127.0.0.0/8 (RFC 5782 §2.1)", found: text)
         }
@@ -37,6 +27,7 @@ public struct AnswerPattern: Hashable, Sendable {
         guard !isError, !isNothing else {
             throw Unfit(expected: "answers that can count: 127.0.0.1 and 127.255.0.0/16 never do", found: text)
         }
+        self.init(octets: octets)
     }
 
     private static func isOnly(_ octet: UInt8) -> ([ClosedRange<UInt8>]) -> Bool {
@@ -85,15 +76,5 @@ public struct AnswerPattern: Hashable, Sendable {
     private static func octet(_ text: Substring) -> UInt8? {
         guard (1...3).contains(text.utf8.count), text.utf8.allSatisfy(\.isASCIIDigit) else { return nil }
         return UInt8(text)
-    }
-}
-
-extension AnswerPattern: CustomStringConvertible {
-    public var description: String {
-        octets.map { ranges in
-            let pieces = ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)..\($0.upperBound)" }
-            return ranges.count == 1 && ranges.first?.count == 1
-                ? pieces.joined() : "[\(pieces.joined(separator: ";"))]"
-        }.joined(separator: ".")
     }
 }

@@ -1,13 +1,8 @@
 // What a limit allows: `"200/1h"`, an amount in a span of time. The amount is a number, or a size where octets are
 // counted: `"1GiB/1d"`.
 
+internal import PosternAdmission
 internal import PosternMail
-
-/// No interval of that length holds more than the amount.
-public struct AllowedRate: Hashable, Sendable {
-    public let amount: Int
-    public let span: Duration
-}
 
 /// A rate with how its amount is written, which must go with what is counted.
 struct WrittenRate: Hashable, Sendable {
