@@ -132,6 +132,10 @@ public final class MilterClient {
                     letter == UInt8(ascii: "i")
                         ? .insert(index: index, name: name, value: value)
                         : .change(index: index, name: name, value: value))
+            case UInt8(ascii: "h"):  // below all others
+                let parts = strings(after: 0)
+                let name = String(decoding: parts.first ?? [], as: UTF8.self)
+                changes.append(.insert(index: .max, name: name, value: parts.dropFirst().first ?? []))
             case UInt8(ascii: "q"):
                 changes.append(.quarantine(String(decoding: strings(after: 0).first ?? [], as: UTF8.self)))
             case UInt8(ascii: "p"): continue
