@@ -55,7 +55,7 @@ let package = Package(
         library("PosternDaemon", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "CToml"]),
         library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternDaemon", argumentParser]),
         program("postern-dkim", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
-        program("postern-dns", ["PosternMail", "PosternDNS", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
+        program("postern-dns", ["PosternMail", "PosternDNS", "PosternAdmission", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
         program("postern", ["PosternAdmin"]),
         program("postern-bench", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
         // The C libraries.

@@ -67,15 +67,53 @@ struct DaemonControl {
     }
 
     func ask(_ daemon: DaemonName, _ request: String) -> DaemonAnswer {
-        let endpoint = ControlSocket.endpoint(folder: folder, program: daemon.rawValue)
         let octets: [UInt8]
         do throws(SocketError) {
-            octets = try ControlClient.ask(endpoint, request, until: .after(Self.maxWait))
-        } catch .system(_, ENOENT), .system(_, ECONNREFUSED), .system(_, ENOTDIR) {
-            return .notRunning
+            octets = try ControlClient.ask(endpoint(daemon), request, until: .after(Self.maxWait))
         } catch {
-            return .failed("\(error)")
+            return Self.answer(error)
         }
+        return Self.answer(octets)
+    }
+
+    /// Asks for what is the daemon's own.
+    func ask(_ daemon: DaemonName, _ command: ControlCommand) -> DaemonAnswer { ask(daemon, command.line) }
+
+    /// Asks for what comes as many objects, and takes each as it comes.
+    /// - Parameter silence: longest wait for more; nil: for ever, for what is followed.
+    /// - Parameter take: false: no more is wanted.
+    /// - Returns: `.document` when all was taken, or no more was wanted; `.failed` also when the answer breaks off.
+    func read(
+        _ daemon: DaemonName, _ command: ControlCommand, silence: Duration? = Self.maxWait,
+        _ take: (ControlDocument) -> Bool
+    ) -> DaemonAnswer {
+        var outcome = DaemonAnswer.failed("expected all of the answer, found its beginning")
+        do throws(SocketError) {
+            try ControlClient.lines(endpoint(daemon), command.line, silence: silence) { line in
+                outcome = Self.answer(line)
+                guard case .document(let document) = outcome, document != ControlAnswer.completed else { return false }
+                guard take(document) else { return false }
+                outcome = .failed("expected all of the answer, found its beginning")
+                return true
+            }
+        } catch {
+            return Self.answer(error)
+        }
+        return outcome
+    }
+
+    private func endpoint(_ daemon: DaemonName) -> Endpoint {
+        ControlSocket.endpoint(folder: folder, program: daemon.rawValue)
+    }
+
+    private static func answer(_ error: SocketError) -> DaemonAnswer {
+        switch error {
+        case .system(_, ENOENT), .system(_, ECONNREFUSED), .system(_, ENOTDIR): .notRunning
+        default: .failed("\(error)")
+        }
+    }
+
+    private static func answer(_ octets: [UInt8]) -> DaemonAnswer {
         do throws(ControlDocumentError) {
             let document = try ControlDocument(octets)
             if let trouble = document["error"]?.text { return .failed(Self.printable(trouble)) }

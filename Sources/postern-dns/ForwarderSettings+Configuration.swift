@@ -2,6 +2,7 @@
 // systemd's sockets.
 
 import Glibc
+import PosternAdmission
 import PosternDNS
 import PosternDaemon
 import PosternForwarder

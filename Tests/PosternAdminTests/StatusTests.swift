@@ -22,7 +22,7 @@ import Testing
                 let endpoint = ControlSocket.endpoint(folder: folder.path, program: name.rawValue)
                 let server = try ControlServer(
                     listener: try Socket.listen(endpoint), allowedUsers: [geteuid()],
-                    answer: { Array((words[$0] ?? "").utf8) }, refuse: { _ in [] })
+                    answer: { .whole(Array((words[$0] ?? "").utf8)) }, refuse: { _ in [] })
                 servers.withLock { $0.append(server) }
                 Foundation.Thread.detachNewThread { server.run() }
             }

@@ -17,7 +17,9 @@ struct LifeControlTests {
 
         init(
             allowing users: Set<uid_t> = [geteuid()], within limit: Duration = .seconds(60),
-            answer: @escaping @Sendable (String) -> [UInt8] = { Array("{\"asked\":\(JSONLine.quoted($0))}\n".utf8) }
+            answer: @escaping @Sendable (String) -> ControlServer.Reply = {
+                .whole(Array("{\"asked\":\(JSONLine.quoted($0))}\n".utf8))
+            }
         ) throws {
             endpoint = .unix(path: LifeLogTests.path())
             let heard = requestsBox
@@ -114,7 +116,7 @@ struct LifeControlTests {
     @Test("clients that neither send nor read hold nobody up, and are let go")
     func slow() throws {
         let large = [UInt8](repeating: 0x20, count: 4 << 20)
-        let place = try Place(within: .milliseconds(300)) { $0 == "large" ? large : Array("{}\n".utf8) }
+        let place = try Place(within: .milliseconds(300)) { .whole($0 == "large" ? large : Array("{}\n".utf8)) }
         let silent = try place.dial()
         let deaf = try place.dial()
         try deaf.write(Array("large\n".utf8), until: Self.deadline)
@@ -190,11 +192,16 @@ struct LifeControlTests {
             started: MonotonicTime(nanoseconds: 0))
     }
 
+    static func document(_ reply: ControlServer.Reply) throws -> ControlDocument {
+        guard case .whole(let octets) = reply else { return .null }
+        return try ControlDocument(octets)
+    }
+
     @Test("status")
     func status() throws {
         let office = try LifeReloadTests.Office(LifeReloadTests.text("one.example"))
         let desk = try Self.desk(office)
-        var status = try ControlDocument(desk.answer("status"))
+        var status = try Self.document(desk.answer("status"))
         #expect(status["name"]?.text == "postern-x")
         #expect(status["version"]?.text == DaemonArguments.release)
         #expect(status["pid"]?.number == Int64(getpid()))
@@ -214,19 +221,19 @@ struct LifeControlTests {
         office.log.warning("look\nhere")
         office.log.warning("look\nhere")
         try office.write("x = 1")
-        let reload = try ControlDocument(desk.answer("reload"))
+        let reload = try Self.document(desk.answer("reload"))
         #expect(reload["result"]?.text == "refused")
         #expect(reload["problems"]?.elements.first?["key"]?.text == "x")
         #expect(reload["problems"]?.elements.first?["line"]?.number == 1)
-        status = try ControlDocument(desk.answer("status"))
+        status = try Self.document(desk.answer("status"))
         #expect(status["configuration"]?["refused"]?["problems"] == reload["problems"])
         #expect(status["last_warning"]?["text"]?.text == "reload refused: 1 problem; going on with generation 1")
 
         office.log.warning("look\nhere")
-        status = try ControlDocument(desk.answer("status"))
+        status = try Self.document(desk.answer("status"))
         #expect(status["last_warning"]?["text"]?.text == #"look\x0Ahere"#)
         try office.write(LifeReloadTests.text("two.example"))
-        #expect(try ControlDocument(desk.answer("reload"))["generation"]?.number == 2)
+        #expect(try Self.document(desk.answer("reload"))["generation"]?.number == 2)
         #expect(office.names == ["two.example"])
     }
 
@@ -234,7 +241,8 @@ struct LifeControlTests {
     func words(_ word: String) throws {
         let desk = try Self.desk(try LifeReloadTests.Office(LifeReloadTests.text("one.example")))
         #expect(
-            try ControlDocument(desk.answer(word))["error"]?.text == "expected status or reload, found another word")
+            try Self.document(desk.answer(word))["error"]?.text
+                == "expected status, reload or a command of postern-x's own, found another")
     }
 
     @Test("without its folder a daemon works on, and says so")

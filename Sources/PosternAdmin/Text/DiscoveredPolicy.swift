@@ -79,7 +79,7 @@ struct DiscoveredPolicy {
 struct WalkedName {
     /// The domain whose record it may have.
     private let domain: DomainName
-    private let policy: PolicyAnswer
+    private let policy: PosternAuth.PolicyAnswer
     /// Policy records, as published.
     private var records: [[UInt8]] = []
     /// Other TXT records.
@@ -92,7 +92,7 @@ struct WalkedName {
         self.domain = domain
         self.counts = counts
         let answer = TreeWalk.question(for: domain).map { dns.answer(to: $0) } ?? .noSuchName
-        policy = PolicyAnswer(answer)
+        policy = PosternAuth.PolicyAnswer(answer)
         guard case .records(let data, _) = answer else { return }
         for case .txt(let text) in data {
             if let record = DMARCRecord(text) {

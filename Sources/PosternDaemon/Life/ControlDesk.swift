@@ -1,5 +1,5 @@
-// What a daemon answers on its control socket: `status` and `reload`. Every answer is one object; one that holds
-// `error` says why the request was not carried out.
+// What a daemon answers on its control socket: `status`, `reload`, and what is the daemon's own. An object that holds
+// `error` says why a request was not carried out.
 
 import Glibc
 import PosternMail
@@ -13,11 +13,33 @@ struct ControlDesk: Sendable {
     let log: DaemonLog
     let started: MonotonicTime
 
-    func answer(_ request: String) -> [UInt8] {
-        switch request {
-        case "status": Self.octets(status)
-        case "reload": Self.octets(reloaded())
-        default: Self.octets(Self.error("expected status or reload, found another word"))
+    /// - Parameter request: one line without its end; see `ControlCommand`.
+    func answer(_ request: String) -> ControlServer.Reply {
+        do throws(ControlRefusal) {
+            let command = try ControlCommand(line: request)
+            switch command.name {
+            case "status": return .whole(Self.octets(status))
+            case "reload": return .whole(Self.octets(reloaded()))
+            default: break
+            }
+            switch try running.answer(command) {
+            case .document(let document)?: return .whole(Self.octets(document))
+            case .documents(let feed)?: return .stream(Self.stream(feed))
+            case nil:
+                throw ControlRefusal("expected status, reload or a command of \(program)'s own, found another")
+            }
+        } catch {
+            return .whole(Self.octets(Self.error(error.description)))
+        }
+    }
+
+    private static func stream(_ feed: ControlFeed) -> ControlServer.Stream {
+        ControlServer.Stream(ended: feed.ended) {
+            switch feed.next() {
+            case .documents(let documents): .octets(documents.flatMap(octets))
+            case .nothingYet: .nothingYet
+            case .end: .end(octets(ControlAnswer.completed))
+            }
         }
     }
 
@@ -27,6 +49,8 @@ struct ControlDesk: Sendable {
             octets(error("\(program) answers root and its own user, not user \(user)"))
         case .requestTooLong:
             octets(error("expected a request of at most \(ControlServer.maxRequestOctets) octets, found more"))
+        case .tooManyStreams:
+            octets(error("expected at most \(ControlServer.maxStreams) clients that follow, found more"))
         }
     }
 

@@ -15,8 +15,18 @@ public protocol RunningDaemon: Sendable {
     func adopt(_ configuration: Configuration)
     /// Whether the thread that serves answers; takes a few seconds at most.
     func isAlive() -> Bool
+    /// Answers a request of the control socket that is this daemon's own, as `greylist list` is postern-policy's. Called
+    /// by the control socket's thread, one at a time; what takes long is answered by a feed.
+    /// - Returns: nil for a command that this daemon does not know.
+    /// - Throws: why it is not carried out; the client is told.
+    func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer?
     /// Takes no more work and lets go of sockets; called once, when open transactions are over or the wait for them is.
     func stop()
+}
+
+extension RunningDaemon {
+    /// Without commands of its own.
+    public func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? { nil }
 }
 
 /// What a daemon's own part starts with.
