@@ -51,6 +51,7 @@ let package = Package(
         // Above the line.
         library("PosternSocket", ["PosternMail", "PosternDNS"]),
         library("PosternMilter", ["PosternMail", "CMilter"]),
+        library("PosternPolicy", ["PosternMail", "PosternSocket"]),
         library("PosternForwarder", ["PosternMail", "PosternDNS", nioCore, nioPosix]),
         library("PosternDaemon", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "CToml"]),
         library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternDaemon", argumentParser]),
@@ -71,6 +72,7 @@ let package = Package(
         tests("PosternAuthTests", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport", yams]),
         tests("PosternSocketTests", ["PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternMilterTests", ["PosternMilter", "PosternMail", "TestSupport"]),
+        tests("PosternPolicyTests", ["PosternPolicy", "PosternSocket", "PosternMail", "TestSupport"]),
         tests(
             "PosternForwarderTests",
             [
