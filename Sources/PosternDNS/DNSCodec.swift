@@ -15,10 +15,10 @@ public enum DNSCodec {
 
     /// A standard query with recursion desired and, for servers that validate, interest in the AD bit.
     /// - Parameter datagramOctets: the largest UDP reply that may come, told in an OPT record; `nil` sends no OPT
-    /// record.
+    /// record, and no options.
     /// - Source: RFC 1035 §4.1, RFC 6840 §5.7, RFC 6891 §6.1.2.
     public static func query(
-        id: UInt16, question: Question, datagramOctets: UInt16? = DNSCodec.datagramOctets
+        id: UInt16, question: Question, datagramOctets: UInt16? = DNSCodec.datagramOctets, options: [EDNSOption] = []
     ) -> [UInt8] {
         var header = MessageHeader(id: id, flags: MessageHeader.rd | MessageHeader.ad)
         header.questionCount = 1
@@ -27,7 +27,9 @@ public enum DNSCodec {
         message.reserveCapacity(MessageHeader.octets + question.name.wire.count + 5 + optOctets)
         header.append(to: &message)
         message.append(question: question)
-        if let datagramOctets { appendOPT(to: &message, datagramOctets: datagramOctets, upperRcode: 0) }
+        if let datagramOctets {
+            appendOPT(to: &message, datagramOctets: datagramOctets, upperRcode: 0, options: options)
+        }
         return message
     }
 
@@ -76,12 +78,21 @@ public enum DNSCodec {
     static let optOctets = 11
 
     /// - Source: RFC 6891 §6.1.2.
-    static func appendOPT(to message: inout [UInt8], datagramOctets: UInt16, upperRcode: UInt8) {
+    static func appendOPT(
+        to message: inout [UInt8], datagramOctets: UInt16, upperRcode: UInt8, options: [EDNSOption] = []
+    ) {
         message.append(0)
         message.append(uint16: RecordType.opt.rawValue)
         message.append(uint16: datagramOctets)
         message.append(uint32: UInt32(upperRcode) << 24)
-        message.append(uint16: 0)
+        var data: [UInt8] = []
+        for option in options {
+            data.append(uint16: option.code)
+            data.append(uint16: UInt16(clamping: option.octets.count))
+            data.append(contentsOf: option.octets)
+        }
+        message.append(uint16: UInt16(clamping: data.count))
+        message.append(contentsOf: data)
     }
 }
 

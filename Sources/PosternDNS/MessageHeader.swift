@@ -64,6 +64,8 @@ public struct ResponseCode: Hashable, Sendable, RawRepresentable, CustomStringCo
     public static let refused = ResponseCode(rawValue: 5)
     /// The query's EDNS version is unknown here; its upper bits travel in the OPT record.
     public static let badVersion = ResponseCode(rawValue: 16)
+    /// The query's server cookie is missing or wrong. Source: RFC 7873 §8.
+    public static let badCookie = ResponseCode(rawValue: 23)
 
     public var description: String {
         switch self {
@@ -74,6 +76,7 @@ public struct ResponseCode: Hashable, Sendable, RawRepresentable, CustomStringCo
         case .notImplemented: "NOTIMP"
         case .refused: "REFUSED"
         case .badVersion: "BADVERS"
+        case .badCookie: "BADCOOKIE"
         default: "RCODE\(rawValue)"
         }
     }

@@ -13,6 +13,8 @@ public struct QueryMessage: Hashable, Sendable {
     public var datagramOctets: UInt16?
     /// The client wants to know whether the answer was validated: AD or DO is set. Source: RFC 6840 §5.7.
     public var wantsAuthenticated: Bool
+    /// The client's half of a cookie, if it sent a whole one. Source: RFC 7873 §4.
+    public var clientCookie: [UInt8]?
 
     /// Most records after the question; a query has an OPT record, perhaps a TSIG or a cookie.
     static let maxExtraRecords = 8
@@ -59,6 +61,12 @@ public struct QueryMessage: Hashable, Sendable {
             guard record.ttl >> 16 & 0xFF == 0 else { throw refusal(.badVersion, edns: true) }
             datagramOctets = max(512, recordClass)  // RFC 6891 §6.2.3: less than 512 means 512
             if record.ttl & 0x8000 != 0 { wantsAuthenticated = true }
+            guard !record.octets.isEmpty else { continue }
+            do {
+                clientCookie = try EDNSOption.read(record.octets).cookieOctets.flatMap { DNSCookie($0)?.client }
+            } catch {
+                throw refusal(.formatError)
+            }
         }
     }
 

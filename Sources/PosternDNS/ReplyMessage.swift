@@ -14,6 +14,10 @@ public struct ReplyMessage: Hashable, Sendable {
     public var additional: [ResourceRecord] = []
     /// The response code with EDNS's upper bits. Source: RFC 6891 §6.1.3.
     public var rcode: ResponseCode
+    /// The reply has an OPT record. Source: RFC 6891 §6.1.1.
+    public var hasEDNS = false
+    /// The OPT record's options.
+    public var options: [EDNSOption] = []
 
     /// - Parameter octets: one whole message, without the two octets of length that streams put before it.
     /// - Throws: when it is no reply to a standard query, or any field is broken. Octets after the last record are
@@ -36,7 +40,9 @@ public struct ReplyMessage: Hashable, Sendable {
             for _ in 0..<count {
                 let (record, recordClass) = try ResourceRecord.read(from: &reader)
                 if record.type == .opt {
-                    guard section == 2 else { continue }
+                    guard section == 2, !hasEDNS else { continue }  // RFC 6891 §6.1.1: there is one
+                    hasEDNS = true
+                    options = try EDNSOption.read(record.octets)
                     let upper = UInt16(truncatingIfNeeded: record.ttl >> 24)
                     rcode = ResponseCode(rawValue: header.flags & MessageHeader.rcodeMask | upper << 4)
                 } else if recordClass == DNSCodec.classIN {

@@ -36,6 +36,11 @@ final class DatagramHandler: ChannelInboundHandler {
             if case .answered(let reply) = error { write(reply, to: client) }
             return
         }
+        guard !forwarder.isOurOwn(query) else {
+            forwarder.counters.refusedMessages += 1
+            write(ResponseBody.refused(query), to: client)
+            return
+        }
         // RFC 6891 §6.2.4: never more than the client takes, nor than what surely passes.
         let most = query.datagramOctets.map { min(Int($0), Int(DNSCodec.datagramOctets)) } ?? Self.plainOctets
         if let (body, elapsed) = forwarder.find(query.question) {

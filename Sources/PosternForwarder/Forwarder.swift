@@ -16,6 +16,7 @@ final class Forwarder {
     private var upstreams: [Upstream: UpstreamState]
     private var rates: [DomainName: QuestionRate] = [:]
     private var serial = 0
+    private var tries = 0
     /// Under way; at most one for each upstream.
     private var probes: [ObjectIdentifier: UpstreamProbe] = [:]
     var counters = ForwarderCounters()
@@ -33,12 +34,11 @@ final class Forwarder {
     static let maxWaiters = 32_768
 
     /// How queries leave; tests have a network of their own.
-    let network: UpstreamTry.Network
+    let network: UpstreamNetwork
 
     init(
         _ settings: ForwarderSettings, loop: any EventLoop, log: any LogSink, now: @escaping @Sendable () -> UnixTime,
-        limits: Limits = Limits(),
-        network: @escaping UpstreamTry.Network = { NetworkSocket($0, sourcePorts: $1, on: $2) }
+        limits: Limits = Limits(), network: UpstreamNetwork = .kernel
     ) {
         self.network = network
         admission = Admission(limits)
@@ -71,6 +71,31 @@ final class Forwarder {
         return (own.isEmpty ? settings.upstreams : own).compactMap { upstreams[$0] }
     }
 
+    /// The connection to an upstream that questions share, opened where there is none. Source: RFC 7766 §6.2.2: one.
+    func stream(to upstream: UpstreamState, timeout: Duration) -> UpstreamStream {
+        if let stream = upstream.stream, stream.isUsable { return stream }
+        counters.upstreamConnections += 1
+        let stream = UpstreamStream(
+            to: upstream.upstream, timeout: timeout, loop: loop, now: now, dial: network.dial,
+            countStray: { [weak self] in self?.counters.ignoredReplies += 1 })
+        upstream.stream = stream
+        return stream
+    }
+
+    /// Whether a query that came to one of our doors is one that we sent: an upstream is we ourselves, by an address
+    /// that nobody recognized. It is not asked again. Nobody else has the cookie: RFC 7873 §4.1.
+    func isOurOwn(_ query: QueryMessage) -> Bool {
+        guard let cookie = query.clientCookie, let own = upstreams.values.first(where: { $0.isAsked(with: cookie) })
+        else { return false }
+        if !own.isSelf {
+            own.isOurselves()
+            log.warning(
+                "upstream \(own.upstream) is this postern-dns itself; it is not asked any more: "
+                    + "name your resolver in dns.upstream")
+        }
+        return true
+    }
+
     /// Sees whether an upstream is there again, by a question that others are asked meanwhile.
     func probe(_ upstream: UpstreamState, with question: Question, timeout: Duration) {
         let probe = UpstreamProbe(question, upstream, self)
@@ -78,6 +103,12 @@ final class Forwarder {
         probe.start(timeout: timeout)
     }
     func forget(_ probe: UpstreamProbe) { probes[ObjectIdentifier(probe)] = nil }
+
+    /// The number of a query to an upstream.
+    func nextTry() -> Int {
+        tries &+= 1
+        return tries
+    }
 
     /// The number of a question that is asked upstream.
     func nextSerial() -> Int {
@@ -232,13 +263,18 @@ final class Forwarder {
     }
 
     /// An inquiry's end: its waiters are answered and the next in line begins.
-    func finish(_ inquiry: Inquiry, _ resolution: Resolution) {
+    /// - Parameter isBogus: an upstream has validated and refuses the answer; no older one may be used in its place.
+    func finish(_ inquiry: Inquiry, _ resolution: Resolution, isBogus: Bool = false) {
         let question = inquiry.question
         guard inquiries.removeValue(forKey: question) != nil else { return }
         if inquiry.isPrefetch { prefetching -= 1 }
         let bounds = settings.bounds(settings.rules(for: question), resolution)
         var body = bounds.limited(ResponseBody(question: question, resolution))
         if body.rcode == .serverFailure {
+            if isBogus {
+                counters.bogusAnswers += 1
+                cache.store(body, for: question, ttl: 0, now: now())  // takes the older one away
+            }
             cache.fail(question, now: now())
             if !inquiry.waiters.isEmpty {
                 if let found = cache.stale(question, now: now()) {
@@ -262,6 +298,7 @@ final class Forwarder {
     func abandonAll() {
         for inquiry in Array(inquiries.values) { inquiry.abandon() }
         for probe in Array(probes.values) { probe.abandon() }
+        for upstream in upstreams.values { upstream.stream?.close() }
     }
 
     /// Writes a warning, at most one a minute.
@@ -274,6 +311,12 @@ final class Forwarder {
 }
 
 extension ResponseBody {
+    /// REFUSED, whole.
+    static func refused(_ query: QueryMessage) -> [UInt8] {
+        ResponseBody(question: query.question, rcode: .refused)
+            .message(for: query, elapsed: 0, maxOctets: DatagramHandler.plainOctets)
+    }
+
     init(question: Question, _ resolution: Resolution) {
         if case .temporaryFailure = resolution.answer {
             self.init(question: question, rcode: .serverFailure)

@@ -106,13 +106,19 @@ public struct ForwarderCounters: Hashable, Sendable {
     public var refusedMessages: UInt64 = 0
     /// Queries sent to upstreams, over UDP and TCP.
     public var upstreamQueries: UInt64 = 0
-    /// Those among them that went over TCP since the UDP reply was truncated.
+    /// Those among them that went over TCP since the UDP reply was truncated, or lacked its cookie.
     public var upstreamStreamQueries: UInt64 = 0
+    /// TCP connections opened to upstreams.
+    public var upstreamConnections: UInt64 = 0
     /// Tries that ended without an answer: no reply, SERVFAIL, REFUSED, an unusable reply, no connection.
     public var upstreamFailures: UInt64 = 0
     /// Datagrams and messages from an upstream's address that were not the reply to our question: forged, late or
     /// broken.
     public var ignoredReplies: UInt64 = 0
+    /// Those among them whose cookie was not ours, or missing. Source: RFC 7873 §5.3.
+    public var cookieMismatches: UInt64 = 0
+    /// Questions answered SERVFAIL since an upstream found their answers bogus. Source: RFC 8914 §4.7.
+    public var bogusAnswers: UInt64 = 0
     /// Questions answered SERVFAIL since no upstream had an answer.
     public var givenUp: UInt64 = 0
     /// Connections closed since the client did not read its answers.

@@ -1,5 +1,5 @@
-// A query's socket, its own: a datagram from a random port, connected, so that the kernel lets through only what comes
-// from the upstream's address and port (RFC 5452 §9.1, §9.2); or a stream (RFC 1035 §4.2.2).
+// The socket of a query's datagram, its own: from a random port, connected, so that the kernel lets through only what
+// comes from the upstream's address and port (RFC 5452 §9.1, §9.2).
 
 import NIOCore
 import NIOPosix
@@ -25,10 +25,7 @@ final class NetworkSocket: UpstreamSocket {
     }
 
     func start(timeout: Duration) {
-        switch attempt.transport {
-        case .datagram: bind(triesLeft: Self.portTries)
-        case .stream: connect(timeout: timeout)
-        }
+        bind(triesLeft: Self.portTries)
     }
 
     func close() {
@@ -36,8 +33,6 @@ final class NetworkSocket: UpstreamSocket {
         channel?.close(promise: nil)
         channel = nil
     }
-
-    // MARK: Datagrams
 
     private func bind(triesLeft: Int) {
         let port = triesLeft > 0 ? UInt16.random(in: sourcePorts) : 0  // RFC 5452 §9.2
@@ -88,36 +83,6 @@ final class NetworkSocket: UpstreamSocket {
         }
     }
 
-    // MARK: Streams
-
-    private func connect(timeout: Duration) {
-        do {
-            let remote = try SocketAddress(attempt.upstream.upstream)
-            ClientBootstrap(group: loop).connectTimeout(.nanoseconds(timeout.nanoseconds)).connect(to: remote)
-                .assumeIsolated().whenComplete { [self] result in
-                    switch result {
-                    case .success(let channel): sendFramed(on: channel)
-                    case .failure(let error): attempt.failed("no TCP connection: \(error)")
-                    }
-                }
-        } catch {
-            attempt.failed("\(error)")
-        }
-    }
-
-    private func sendFramed(on channel: any Channel) {
-        guard !isClosed else {
-            channel.close(promise: nil)
-            return
-        }
-        self.channel = channel
-        do { try channel.pipeline.syncOperations.addHandler(StreamReplyHandler(attempt)) } catch {
-            attempt.failed("\(error)")
-            return
-        }
-        write(MessageFraming.framed(attempt.query), to: channel)
-    }
-
     private func write(_ octets: [UInt8], to channel: any Channel) {
         guard !isClosed else { return }
         // An error of the write is reported by the channel too: as one caught, or by its end.
@@ -140,32 +105,6 @@ private final class DatagramReplyHandler: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) { attempt.failed("the socket was closed") }
 }
 
-/// Takes the one message that the upstream sends on a stream.
-private final class StreamReplyHandler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-    private let attempt: UpstreamTry
-    private var received = ByteBuffer()
-    init(_ attempt: UpstreamTry) { self.attempt = attempt }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        var part = unwrapInboundIn(data)
-        received.writeBuffer(&part)
-        // A message has at most 65,535 octets, so that what is kept is bounded; nothing after the first is read.
-        guard let octets = MessageFraming.next(in: &received) else { return }
-        received.clear()
-        attempt.received(octets)
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { attempt.failed("\(error)") }
-    func channelInactive(context: ChannelHandlerContext) { attempt.failed("it closed the TCP connection") }
-}
-
 extension IPAddress {
     fileprivate var isV6: Bool { if case .v6 = self { true } else { false } }
-}
-
-extension SocketAddress {
-    fileprivate init(_ upstream: Upstream) throws {
-        try self.init(ipAddress: "\(upstream.address)", port: Int(upstream.port))
-    }
 }

@@ -147,6 +147,11 @@ final class StreamHandler: ChannelDuplexHandler {
             }
             return
         }
+        guard !forwarder.isOurOwn(query) else {
+            forwarder.counters.refusedMessages += 1
+            write(ResponseBody.refused(query))
+            return
+        }
         if let (body, elapsed) = forwarder.find(query.question) {
             write(body.message(for: query, elapsed: elapsed, maxOctets: DNSCodec.maxMessageOctets))
             return

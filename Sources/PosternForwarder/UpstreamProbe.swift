@@ -24,8 +24,9 @@ final class UpstreamProbe: TryOwner {
         forwarder.counters.upstreamQueries += 1
         forwarder.counters.probes += 1
         upstream.isProbed = true
-        let attempt = UpstreamTry(
-            question, upstream, .datagram(withEDNS: true), mixesCase: forwarder.settings.mixesCase, owner: self)
+        let transport = UpstreamTry.Transport(
+            isStream: false, withEDNS: upstream.takesEDNS(now: forwarder.now()))
+        let attempt = UpstreamTry(question, upstream, transport, timeout: timeout, forwarder, owner: self)
         self.attempt = attempt
         timer = forwarder.loop.assumeIsolated().scheduleTask(in: .nanoseconds(timeout.nanoseconds)) { [weak self] in
             self?.end(hasReplied: false)
@@ -43,8 +44,18 @@ final class UpstreamProbe: TryOwner {
     }
 
     func received(_ octets: [UInt8], on attempt: UpstreamTry) {
-        if attempt.reply(octets) != nil { end(hasReplied: true) } else { forwarder.counters.ignoredReplies += 1 }
+        guard let reply = attempt.reply(octets),
+            // One that misses its cookie shows at least that somebody is there; questions will find out more.
+            upstream.judgeCookie(reply, to: attempt.cookie, isStream: false, now: forwarder.now()) != .wrong
+        else {
+            forwarder.counters.ignoredReplies += 1
+            return
+        }
+        if reply.hasEDNS { upstream.showsEDNS() }
+        end(hasReplied: true)
     }
+
+    func disconnected(_ attempt: UpstreamTry, _ reason: String) { end(hasReplied: false) }
 
     func failed(_ attempt: UpstreamTry, _ reason: String, isWorthALine: Bool) { end(hasReplied: false) }
 

@@ -1,5 +1,5 @@
-// What the forwarder remembers of one upstream: how long its replies take, whether it is there at all, and when it was
-// last warned about.
+// What the forwarder remembers of one upstream: how long its replies take, whether it is there at all, what it speaks
+// (EDNS, cookies), the TCP connection to it, and when it was last warned about.
 
 import PosternDNS
 import PosternMail
@@ -18,7 +18,17 @@ final class UpstreamState {
     /// A probe is under way.
     var isProbed = false
     private var nextWarning: UnixTime?
+    /// The connection that questions over TCP share.
+    var stream: UpstreamStream?
+    /// It is this very process: never asked again.
+    private(set) var isSelf = false
+    private var cookies: UpstreamCookies?
+    private(set) var hasShownEDNS = false
+    /// It does not take queries with an OPT record, as far as we know; until then.
+    private var plainUntil: UnixTime?
 
+    /// How long an upstream is asked without EDNS; then it may have learnt it. Source: RFC 6891 §6.2.2.
+    static let plainTime = Duration.seconds(900)
     /// Between near upstreams, which reply in a few milliseconds, and those that are lost.
     static let unmeasured = Duration.milliseconds(400)
     /// Weight of the newest round trip: one in so many. Source: RFC 6298 §2.3.
@@ -55,9 +65,43 @@ final class UpstreamState {
     func wasSilent(now: UnixTime) {
         silences += 1
         guard silences >= Self.silencesBeforeLeaving else { return }
+        hasShownEDNS = false  // who comes back may be another
         if let retryAt, now < retryAt { return }  // of several questions at once: one silence
         retryAt = now + backoff
         backoff = min(backoff * 2, Self.maxBackoff)
+    }
+
+    // MARK: What it speaks
+
+    func nextCookie(now: UnixTime) -> DNSCookie? {
+        if cookies == nil { cookies = UpstreamCookies(now: now) }
+        return cookies?.next(now: now)
+    }
+
+    func judgeCookie(
+        _ reply: ReplyMessage, to sent: DNSCookie?, isStream: Bool, now: UnixTime
+    ) -> UpstreamCookies.Verdict {
+        cookies?.judge(reply, to: sent, isStream: isStream, now: now) ?? .good
+    }
+
+    /// A query with this cookie came to our own door: is it one that we sent to this upstream?
+    func isAsked(with clientCookie: [UInt8]) -> Bool { cookies?.client == clientCookie }
+    func isOurselves() { isSelf = true }
+
+    func showsEDNS() {
+        hasShownEDNS = true
+        plainUntil = nil
+    }
+    /// It answered an error to a query with an OPT record, or nothing at all, and answered one without.
+    func knowsNoEDNS(now: UnixTime) {
+        hasShownEDNS = false
+        plainUntil = now + Self.plainTime
+    }
+
+    /// - Parameter afterSilence: it has just not replied to a query with an OPT record. Source: RFC 6891 §6.2.2, §6.2.6.
+    func takesEDNS(now: UnixTime, afterSilence: Bool = false) -> Bool {
+        if let plainUntil, now < plainUntil { return false }
+        return !afterSilence || hasShownEDNS
     }
 
     /// It was silent too often; others are asked.

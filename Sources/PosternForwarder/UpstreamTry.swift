@@ -1,5 +1,5 @@
-// One query to one upstream: what is asked over what, with a random id (RFC 5452 §9.2). It leaves by an `UpstreamSocket`
-// of its own; whoever asked is told what came back.
+// One query to one upstream: what is asked over what, with a random id (RFC 5452 §9.2) and a cookie (RFC 7873). It leaves
+// by an `UpstreamSocket`; whoever asked is told what came back.
 
 import NIOCore
 import PosternDNS
@@ -12,49 +12,77 @@ protocol TryOwner: AnyObject {
     /// There will be no answer.
     /// - Parameter isWorthALine: false for what is the domain's fault rather than the upstream's.
     func failed(_ attempt: UpstreamTry, _ reason: String, isWorthALine: Bool)
+    /// The connection that it shared ended before its answer came: on another one there may be an answer.
+    func disconnected(_ attempt: UpstreamTry, _ reason: String)
 }
 
 /// Carries one query, and brings what comes back to its try.
 protocol UpstreamSocket: AnyObject {
     func start(timeout: Duration)
     func close()
+    /// The reply should be there by now; it is still waited for.
+    func isLate()
+    /// What came was not the reply.
+    func distrust()
+}
+
+extension UpstreamSocket {
+    func isLate() {}
+    func distrust() {}  // of a datagram's sender nothing is known
 }
 
 final class UpstreamTry {
-    enum Transport: Equatable {
-        case datagram(withEDNS: Bool)
-        case stream
+    /// What a query is asked over.
+    struct Transport {
+        var isStream: Bool
+        /// With an OPT record, and a cookie where the upstream may know them.
+        var withEDNS: Bool
     }
-    /// Makes the socket of a try, which leaves from one of the ports.
-    typealias Network = (UpstreamTry, ClosedRange<UInt16>, any EventLoop) -> any UpstreamSocket
 
     let question: Question
     let upstream: UpstreamState
     let transport: Transport
     /// RFC 5452 §9.2: unpredictable, like the port.
-    let id = UInt16.random(in: .min ... .max)
+    let id: UInt16
+    /// RFC 7873 §5.1; `nil`: none was sent.
+    let cookie: DNSCookie?
+    /// Its number among all.
+    let serial: Int
     /// When it left.
     private(set) var began: UnixTime?
     private weak var owner: (any TryOwner)?
     private var socket: (any UpstreamSocket)?
     /// The upstream said something, of use or not.
     var hasReplied = false
+    /// Nothing of use is awaited any more.
+    var isOver = false
+    /// The upstream wants another cookie than it was sent.
+    var wasBadCookie = false
     private(set) var isClosed = false
 
+    /// The connection that it shares; `nil`: it is a datagram.
+    private let stream: UpstreamStream?
     /// Whether a reply must repeat the name in its mixed case.
     private let mixesCase: Bool
+    /// The query's octets.
+    let query: [UInt8]
 
+    /// - Parameter timeout: how long a connection may take, where one must be opened.
     init(
-        _ question: Question, _ upstream: UpstreamState, _ transport: Transport, mixesCase: Bool, owner: any TryOwner
+        _ question: Question, _ upstream: UpstreamState, _ transport: Transport, timeout: Duration,
+        _ forwarder: Forwarder, owner: any TryOwner
     ) {
+        stream = transport.isStream ? forwarder.stream(to: upstream, timeout: timeout) : nil
+        id = stream?.freshID() ?? UInt16.random(in: .min ... .max)
+        cookie = transport.withEDNS ? upstream.nextCookie(now: forwarder.now()) : nil
         let plain = DNSCodec.query(
-            id: id, question: question,
-            datagramOctets: transport == .datagram(withEDNS: false) ? nil : DNSCodec.datagramOctets)
+            id: id, question: question, datagramOctets: transport.withEDNS ? DNSCodec.datagramOctets : nil,
+            options: cookie.map { [$0.option] } ?? [])
         // On a stream nobody can forge from afar.
-        self.mixesCase = mixesCase && transport != .stream
+        mixesCase = forwarder.settings.mixesCase && !transport.isStream
         query =
-            self.mixesCase
-            ? DNSCodec.mixingCase(of: plain, name: question.name, bits: .random(in: .min ... .max)) : plain
+            mixesCase ? DNSCodec.mixingCase(of: plain, name: question.name, bits: .random(in: .min ... .max)) : plain
+        serial = forwarder.nextTry()
         self.question = question
         self.upstream = upstream
         self.transport = transport
@@ -62,7 +90,12 @@ final class UpstreamTry {
     }
 
     func start(_ forwarder: Forwarder, timeout: Duration) {
-        let socket = forwarder.network(self, forwarder.settings.sourcePorts, forwarder.loop)
+        let socket: any UpstreamSocket
+        if let stream {
+            socket = StreamPlace(self, on: stream)
+        } else {
+            socket = forwarder.network.datagram(self, forwarder.settings.sourcePorts, forwarder.loop)
+        }
         self.socket = socket
         began = forwarder.now()
         socket.start(timeout: timeout)
@@ -74,9 +107,22 @@ final class UpstreamTry {
         socket = nil
     }
 
+    /// Whether it asked the same upstream as `other`, with EDNS, and had no reply.
+    func isUnansweredEDNS(like other: UpstreamTry) -> Bool {
+        upstream === other.upstream && transport.withEDNS && !hasReplied
+    }
+
+    func isLate() { socket?.isLate() }
+    func distrust() { socket?.distrust() }
+
     func received(_ octets: [UInt8]) {
         guard !isClosed else { return }
         owner?.received(octets, on: self)
+    }
+
+    func disconnected(_ reason: String) {
+        guard !isClosed else { return }
+        owner?.disconnected(self, reason)
     }
 
     func failed(_ reason: String) {
@@ -95,7 +141,4 @@ final class UpstreamTry {
         let isError = reply.rcode != .noError && reply.rcode != .nameError
         return reply.question == nil && isError ? reply : nil
     }
-
-    /// The query's octets.
-    let query: [UInt8]
 }

@@ -70,7 +70,7 @@ struct FreshnessTests {
             warning upstream 127.0.0.1: no reply
             sent 127.0.0.1 _dmarc.a.test TXT
             nothing
-            wait 1.5s
+            wait 4.5s
             answer _dmarc.a.test TXT SERVFAIL         # its day is over meanwhile
             count staleAnswers 0
             """
@@ -196,7 +196,7 @@ struct FreshnessTests {
             sent 127.0.0.1 2.0.0.127.dnsbl.test TXT
             sent 127.0.0.1 a.test TXT
             sent 127.0.0.1 a.test A
-            wait 1.5s
+            wait 4.5s
             answer 2.0.0.127.dnsbl.test TXT SERVFAIL
             answer a.test TXT SERVFAIL
             answer a.test A SERVFAIL
