@@ -59,31 +59,3 @@ public struct PolicyRemark: Hashable, Sendable {
         self.text = text
     }
 }
-
-extension PolicyAnswer {
-    /// One word of the log's.
-    public var word: String {
-        switch self {
-        case .dunno: "pass"
-        case .reject: "reject"
-        case .defer, .deferIfPermit: "defer"
-        case .hold: "hold"
-        case .prepend: "prepend"
-        case .filter: "filter"
-        case .redirect: "redirect"
-        case .bcc: "bcc"
-        }
-    }
-
-    /// What Postfix is told beside the word.
-    public var summary: String {
-        switch self {
-        case .dunno: "no objection"
-        case .reject(let reply), .defer(let reply), .deferIfPermit(let reply): "\(reply)"
-        case .hold(let text): text
-        case .prepend(let name, let value): "\(name): \(value)"
-        case .filter(let transport, let destination): "\(transport):\(destination)"
-        case .redirect(let address), .bcc(let address): address
-        }
-    }
-}

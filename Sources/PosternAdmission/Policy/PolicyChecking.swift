@@ -41,9 +41,7 @@ public protocol DNSBLChecking: Sendable {
 
     /// What is done about a score: `.reject`, `.defer` or `.pass` as `check: .dnsbl`, with the whole score, its answer
     /// (a reply that names the client, and the list's reason if wanted) and whether it only observes. Pure.
-    ///
-    /// - Parameter lists: nil where a rule's score alone is judged, since no list is configured.
-    func decision(on request: PolicyRequest, ruleScore: Int, lists: DNSBLFinding?) -> PolicyFinding
+    func decision(on request: PolicyRequest, ruleScore: Int, lists: DNSBLFinding) -> PolicyFinding
 }
 
 /// Greylisting (RFC 6647).

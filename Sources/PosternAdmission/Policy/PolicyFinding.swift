@@ -42,7 +42,7 @@ public struct PolicyFinding: Hashable, Sendable {
     public let reason: String
     /// What it adds to the client's score; for `.dnsbl` the whole score.
     public let score: Int
-    /// What this check answers; nil where it has nothing against the mail and nothing to add to it.
+    /// What this check answers: `.dunno` where it ends all checks in the mail's favour; nil where it does not answer.
     public let answer: PolicyAnswer?
     /// The check only observes: its answer, score and skips do not count.
     public let isShadow: Bool

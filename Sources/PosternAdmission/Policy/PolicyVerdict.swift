@@ -38,47 +38,30 @@ public struct PolicyVerdict: Hashable, Sendable {
     /// The word for the log line: what Postfix is told, or `shadow` where that is withheld.
     public var word: String { withheld == nil ? answer.word : "shadow" }
 
-    /// The log line's text: the reply or what else is done, and which check wants it; then each shadow's wish.
+    /// The log line's text: what Postfix is told and by which check, or would be; then what each shadow wants.
     public var text: String {
         var pieces: [String] = []
         if let decision {
-            let wish = "\((withheld ?? answer).text) (\(decision.check))"
-            pieces.append(withheld == nil ? wish : "would \((withheld ?? answer).word): \(wish)")
+            let wish = "\((withheld ?? answer).summary) (\(decision.source))"
+            pieces.append(withheld.map { "would \($0.word): \(wish)" } ?? wish)
         } else {
-            pieces.append("nothing against it")
+            pieces.append(answer.summary)
         }
-        for finding in findings where finding.isShadow && finding.answer != nil {
-            guard let answer = finding.answer else { continue }
-            pieces.append("shadow: would \(answer.word): \(answer.text) (\(finding.check))")
+        for finding in findings where finding.isShadow && finding.isWish {
+            let wish = finding.answer.map { "would \($0.word): \($0.summary)" } ?? finding.reason
+            pieces.append("shadow: \(wish) (\(finding.source))")
         }
         return pieces.joined(separator: "; ")
     }
 }
 
-extension PolicyAnswer {
-    /// One word for logs, counters and explain's `action`; `pass` for no opinion.
-    public var word: String {
-        switch self {
-        case .dunno: "pass"
-        case .reject: "reject"
-        case .defer, .deferIfPermit: "defer"
-        case .hold: "hold"
-        case .prepend: "prepend"
-        case .filter: "filter"
-        case .redirect: "redirect"
-        case .bcc: "bcc"
-        }
+extension PolicyFinding {
+    /// The check, and why it concluded so; a rule's name says enough.
+    fileprivate var source: String {
+        if case .rule = check { return "\(check)" }
+        return reason.isEmpty ? "\(check)" : "\(check): \(reason)"
     }
 
-    /// What goes with the word: the reply, the field, the address; printable since the configuration's texts are.
-    public var text: String {
-        switch self {
-        case .dunno: "no opinion"
-        case .reject(let reply), .defer(let reply), .deferIfPermit(let reply): "\(reply)"
-        case .hold(let text): text.isEmpty ? "held" : text
-        case .prepend(let name, let value): "\(name): \(value)"
-        case .filter(let transport, let destination): "\(transport):\(destination)"
-        case .redirect(let address), .bcc(let address): address
-        }
-    }
+    /// It wants something: an answer, or what a rule does that has none.
+    fileprivate var isWish: Bool { answer != nil || outcome == .matched }
 }
