@@ -34,6 +34,7 @@ let package = Package(
     products: [
         .executable(name: "postern", targets: ["postern"]),
         .executable(name: "postern-dkim", targets: ["postern-dkim"]),
+        .executable(name: "postern-dmarc", targets: ["postern-dmarc"]),
         .executable(name: "postern-dns", targets: ["postern-dns"]),
     ],
     dependencies: [
@@ -56,6 +57,7 @@ let package = Package(
         library("PosternDaemon", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "CToml"]),
         library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternDaemon", argumentParser]),
         program("postern-dkim", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
+        program("postern-dmarc", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
         program("postern-dns", ["PosternMail", "PosternDNS", "PosternAdmission", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
         program("postern", ["PosternAdmin"]),
         program("postern-bench", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
@@ -81,6 +83,7 @@ let package = Package(
         tests("PosternDaemonTests", ["PosternDaemon", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternAdminTests", ["PosternAdmin", "PosternDaemon", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("SigningFilterTests", ["postern-dkim", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("JudgingFilterTests", ["postern-dmarc", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("DNSDaemonTests", ["postern-dns", "PosternForwarder", "PosternDaemon", "PosternDNS", "PosternMail"]),
         tests("EndToEndTests", ["PostfixHarness", "TestSupport"]),
     ],

@@ -9,6 +9,10 @@ public struct ForgedResults: Hashable, Sendable {
     /// Postfix 0.3 s and 4,000 take 3.9 s.
     public static let maxRemovals = 50
 
+    /// The answer to a message with more.
+    public static let refusal = Reply(
+        code: 550, enhanced: "5.7.1", text: "Message claims to carry more than \(maxRemovals) results of this host")
+
     /// Octets of Authentication-Results fields that are looked through in one message; real mail has a few thousand.
     /// Every such field after them counts as forged: a full cap is the sender's doing and hides nothing.
     public static let maxOctets = 262_144

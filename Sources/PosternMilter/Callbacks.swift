@@ -12,6 +12,7 @@ struct MilterContext: Sendable {
     var makeFilter: @Sendable (SMTPSession) -> any Filter
     var transactions: OpenTransactions
     var inFlight: InFlight
+    var progress: ProgressTicker
     var log: any LogSink
 }
 
@@ -114,7 +115,12 @@ enum Milter {
     private static func recipient(
         _ raw: OpaquePointer?, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
     ) -> sfsistat {
-        session(raw)?.filter.recipient(MilterValues.path(arguments?.pointee))
+        guard let context, let session = session(raw) else { return sfsistat(SMFIS_NOREPLY) }
+        session.filter.recipient(MilterValues.path(arguments?.pointee))
+        if session.isFirstRecipient(), context.inFlight.enter() {
+            defer { context.inFlight.leave() }
+            session.filter.judgeEnvelope()
+        }
         return sfsistat(SMFIS_NOREPLY)
     }
 
@@ -144,7 +150,7 @@ enum Milter {
     private static func endOfMessage(_ raw: OpaquePointer?) -> sfsistat {
         guard let session = session(raw) else { return sfsistat(SMFIS_TEMPFAIL) }
         defer { session.end() }
-        let verdict = verdict(session)
+        let verdict = verdict(session, raw)
         do throws(MilterError) {
             return try MilterAnswer.give(verdict, to: raw)
         } catch {
@@ -155,13 +161,15 @@ enum Milter {
 
     /// A message whose judging may wait (DNS, a signature) holds a thread of libmilter's, which makes more of them
     /// without end (PLATFORM §2): from the cap on messages are answered at once.
-    private static func verdict(_ session: MilterSession) -> Verdict {
+    private static func verdict(_ session: MilterSession, _ raw: OpaquePointer?) -> Verdict {
         guard let context else { return Verdict() }
         guard context.inFlight.enter() else {
             session.log.warning("\(context.inFlight.limit) messages are being judged; more are answered at once")
             return session.filter.whenOverloaded()
         }
         defer { context.inFlight.leave() }
+        context.progress.enter(raw)
+        defer { context.progress.leave(raw) }
         return session.filter.endOfMessage()
     }
 

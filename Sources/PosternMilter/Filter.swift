@@ -12,6 +12,10 @@ public protocol Filter: AnyObject {
     func mail(_ envelope: Envelope)
     /// One accepted recipient, without angle brackets.
     func recipient(_ address: [UInt8])
+    /// The first recipient was accepted, so that a message is likely to come: what the envelope alone tells may be
+    /// asked now. It may wait for DNS some seconds, since Postfix does not wait for it; but the rest of the message
+    /// does. Only for those who need recipients, and left out when too many messages are being judged.
+    func judgeEnvelope()
     /// One field of the header, in order, top to bottom.
     func header(_ field: HeaderField)
     /// The header is complete. The queue id is known now.
@@ -26,6 +30,17 @@ public protocol Filter: AnyObject {
     func whenOverloaded() -> Verdict
     /// The message is over without a verdict.
     func abort()
+}
+
+extension Filter {
+    public func recipient(_ address: [UInt8]) {}
+    public func judgeEnvelope() {}
+}
+
+/// How Postfix cuts a body.
+public enum BodyChunk {
+    /// Octets of every chunk but the last. Source: MILTER_CHUNK_SIZE in Postfix.
+    public static let maxOctets = 65_535
 }
 
 /// Whether more of the body is wanted.

@@ -24,6 +24,8 @@ public struct MilterServer: Sendable {
     /// Messages between MAIL and their verdict.
     public let transactions: OpenTransactions
     private let listener: Int32
+    private let progress: ProgressTicker
+    private let log: any LogSink
 
     /// Most messages that are judged at once; more are answered by `Filter.whenOverloaded`. Each may hold a thread for
     /// all of its time budget, some 60 KiB of it in use.
@@ -33,23 +35,28 @@ public struct MilterServer: Sendable {
     ///
     /// Call it once in a process, before other threads exist that open files.
     /// - Parameter listener: a listening UNIX or TCP socket; libmilter owns it from here on.
-    /// - Parameter maxInFlight: for tests.
+    /// - Parameter maxInFlight: for tests, as is `progressInterval`: between two signs of life while a verdict is made.
     /// - Parameter makeFilter: called on libmilter's threads, once for each SMTP session.
     public init(
         listener: Int32, needs: MilterNeeds, log: any LogSink, maxInFlight: Int = MilterServer.maxInFlight,
-        makeFilter: @escaping @Sendable (SMTPSession) -> any Filter
+        progressInterval: Duration? = nil, makeFilter: @escaping @Sendable (SMTPSession) -> any Filter
     ) throws(MilterServerError) {
         transactions = OpenTransactions()
+        progress = ProgressTicker(interval: progressInterval ?? ProgressTicker.usualInterval)
+        self.log = log
         Milter.context = MilterContext(
             needs: needs, makeFilter: makeFilter, transactions: transactions, inFlight: InFlight(limit: maxInFlight),
-            log: log)
+            progress: progress, log: log)
         guard smfi_register(Milter.callbacks()) == MI_SUCCESS else { throw .libmilter("smfi_register") }
         self.listener = try MilterListener.replace(by: listener)
     }
 
     /// Serves until `stop`. Blocks, and must run on a thread of its own: smfi_main takes HUP, TERM and INT for itself.
     /// - Returns: whether libmilter ended as it should.
-    public func run() -> Bool { smfi_main() == MI_SUCCESS }
+    public func run() -> Bool {
+        if !progress.start() { log.warning("no thread for signs of life; slow verdicts may come too late for Postfix") }
+        return smfi_main() == MI_SUCCESS
+    }
 
     /// Whether libmilter takes connections and its workers answer: opens a connection to our own socket and negotiates,
     /// as Postfix would. For a watchdog; blocks until the answer or the end of `limit`.

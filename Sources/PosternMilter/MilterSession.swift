@@ -12,6 +12,7 @@ final class MilterSession {
     var queueID: String?
     private let transactions: OpenTransactions
     private var isOpen = false
+    private var hasRecipient = false
 
     init(_ session: SMTPSession, context: MilterContext) {
         filter = context.makeFilter(session)
@@ -23,9 +24,17 @@ final class MilterSession {
     func begin(_ envelope: Envelope) {
         if !isOpen { transactions.begin() }
         isOpen = true
+        hasRecipient = false
         bodyInterest = .wanted
         queueID = nil
         filter.mail(envelope)
+    }
+
+    /// A recipient was accepted.
+    /// - Returns: whether it is the message's first.
+    func isFirstRecipient() -> Bool {
+        defer { hasRecipient = true }
+        return isOpen && !hasRecipient
     }
 
     /// The message has its verdict, or the session is over.

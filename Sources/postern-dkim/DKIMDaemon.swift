@@ -1,6 +1,5 @@
 // postern-dkim's own part of a daemon's life: from the configuration to a milter that serves.
 
-import Glibc
 import PosternAuth
 import PosternDNS
 import PosternDaemon
@@ -14,8 +13,7 @@ struct DKIMDaemon: RunningDaemon {
     private let service: Snapshot<SigningService>
     private let client: DNSClient
     private let log: any LogSink
-    /// The socket's file, when we made it; systemd's stays.
-    private let file: Endpoint?
+    private let socket: ServedSocket
 
     var openTransactions: Int { server.transactions.current }
     var counters: [CounterReading] { service.current.counters.readings }
@@ -28,18 +26,16 @@ struct DKIMDaemon: RunningDaemon {
 
     func stop() {
         server.stop()
-        if let file { Socket.removeFile(of: file) }
+        socket.remove()
     }
 
     static func start(_ configuration: Configuration, _ resources: DaemonResources) throws -> any RunningDaemon {
         let log = resources.log
         let client = DNSClient(configuration.listen.dnsClientEndpoint, log: log)
         let service = Snapshot(service(configuration, after: nil, client, log))
-        let endpoint = configuration.listen.dkim
-        let activated = resources.sockets.takeOne("milter", log: log)
-        let server = try MilterServer(
-            listener: try activated?.descriptor ?? listen(configuration.listen), needs: MilterNeeds(), log: log
-        ) { session in
+        let socket = try resources.milterSocket(
+            at: configuration.listen.dkim, key: "listen.dkim", mode: configuration.listen.mode)
+        let server = try MilterServer(listener: socket.descriptor, needs: MilterNeeds(), log: log) { session in
             SigningFilter(session: session, service: service.current)
         }
         // smfi_main takes signals for itself and must not have the main thread (PLATFORM §10).
@@ -47,14 +43,8 @@ struct DKIMDaemon: RunningDaemon {
             if !server.run() { log.critical("libmilter ended with an error; stopping") }
             DaemonSignals.raise(.stop)
         }.detach()
-        activated?.tell(in: log, instead: endpoint, key: "listen.dkim")
-        log.info("milter on \(activated?.place ?? "\(endpoint)"), signing keys: \(configuration.dkim.keys.count)")
-        return DKIMDaemon(
-            server: server, service: service, client: client, log: log, file: activated == nil ? endpoint : nil)
-    }
-
-    private static func listen(_ settings: ListenSettings) throws(SocketError) -> Int32 {
-        try Socket.listen(settings.dkim, mode: mode_t(settings.mode)).release()
+        log.info("milter on \(socket.place), signing keys: \(configuration.dkim.keys.count)")
+        return DKIMDaemon(server: server, service: service, client: client, log: log, socket: socket)
     }
 
     private static func service(

@@ -16,7 +16,6 @@ struct MessageState {
     var signing: DKIMSigning?
     var verification: DKIMVerification?
     private var hasPrefetched = false
-    private static let fullChunkOctets = 65_535
     /// Why mail of ours is not signed.
     var unsignedReason: String?
 
@@ -68,7 +67,7 @@ struct MessageState {
     /// 65,535 octets (POSTFIX.md 5): behind a shorter chunk the end follows at once, and asking twice would cost more
     /// than it gains.
     mutating func prefetchKeys(_ service: SigningService, chunk octets: Int) {
-        guard octets >= Self.fullChunkOctets, !hasPrefetched, let questions = verification?.questions else { return }
+        guard octets >= BodyChunk.maxOctets, !hasPrefetched, let questions = verification?.questions else { return }
         hasPrefetched = true
         if !questions.isEmpty { service.dns().prefetch(questions) }
     }
@@ -86,11 +85,9 @@ struct MessageState {
     consuming func outcome(_ service: SigningService, isOverloaded: Bool = false) -> Outcome {
         if isOverloaded { service.counters.count(.overloaded) }
         guard !forged.forged.isTooMany else {
-            let reply = Reply(
-                code: 550, enhanced: "5.7.1",
-                text: "Message claims to carry more than \(ForgedResults.maxRemovals) results of this host")
             service.counters.count(.refused)
-            return Outcome(verdict: Verdict(.refuse(reply)), action: "reject", text: "\(reply)")
+            return Outcome(
+                verdict: Verdict(.refuse(ForgedResults.refusal)), action: "reject", text: "\(ForgedResults.refusal)")
         }
         let removals = forged.forged.edits
         var outcome = isOverloaded ? judgedAtOnce(service) : judged(service)
@@ -164,15 +161,6 @@ struct MessageState {
         let field = AuthenticationResults(authservID: service.authservID, dkim: findings).field()
         return Outcome(
             verdict: Verdict(.accept, edits: [.insertOnTop(field)]), action: "verify",
-            text: findings.isEmpty ? "dkim=none" : findings.map(Self.text).joined(separator: ", "))
-    }
-
-    private static func text(_ finding: DKIMFinding) -> String {
-        var text = "dkim=\(finding.result.rawValue)"
-        if finding.reason != .none { text += " (\(finding.reason))" }
-        if let domain = finding.domain { text += " d=\(domain)" }
-        if let selector = finding.selector { text += " s=\(selector)" }
-        if let algorithm = finding.algorithm { text += " a=\(algorithm.rawValue)" }
-        return text
+            text: findings.isEmpty ? "dkim=none" : findings.map(\.logText).joined(separator: ", "))
     }
 }

@@ -19,7 +19,6 @@ final class SigningFilter: Filter {
 
     func helo(_ name: [UInt8]) { session.helo = name }
     func mail(_ envelope: Envelope) { message = MessageState(envelope: envelope, forged: .init(ids: service.ownIDs)) }
-    func recipient(_ address: [UInt8]) {}
     func abort() { message = nil }
 
     func header(_ field: HeaderField) {

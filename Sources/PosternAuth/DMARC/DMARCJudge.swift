@@ -77,10 +77,16 @@ public struct DMARCJudge: Sendable {
     public func finding(
         _ policies: DMARCPolicies, spf: DMARCIdentifier?, dkim: [DKIMFinding], dns: some DNSAnswering
     ) -> DMARCFinding {
-        let all = findings(policies, spf: spf, dkim: dkim, dns: dns)
-        // The first of the gravest; `findings` is never empty.
-        return all.dropFirst().reduce(all.first ?? DMARCFinding(result: .permerror, reason: .noAuthor)) {
-            $1.gravity > $0.gravity ? $1 : $0
+        // `findings` is never empty.
+        Self.governing(findings(policies, spf: spf, dkim: dkim, dns: dns))
+            ?? DMARCFinding(result: .permerror, reason: .noAuthor)
+    }
+
+    /// Of the findings of a message's authors the one that governs it: the first of the gravest; nil for none.
+    /// - Source: RFC 9989 §11.5.
+    public static func governing(_ findings: [DMARCFinding]) -> DMARCFinding? {
+        findings.dropFirst().reduce(findings.first) { found, next in
+            next.gravity > (found?.gravity ?? 0) ? next : found
         }
     }
 

@@ -1,5 +1,7 @@
 // `[spf]`: what postern-dmarc does about a sender's SPF result alone, before DMARC has its say (RFC 7208 §8).
 
+public import PosternMail
+
 /// Which identity SPF is checked for. Source: RFC 7208 §2.3, §2.4.
 public enum SPFIdentity: String, Hashable, Sendable, CaseIterable {
     case helo

@@ -1,0 +1,212 @@
+// One message on its way through postern-dmarc, from MAIL to its verdict.
+
+import PosternAuth
+import PosternDNS
+import PosternDaemon
+import PosternMail
+import PosternMilter
+
+struct MessageState {
+    var envelope: Envelope
+    var verification: DKIMVerification?
+    private let client: IPAddress?
+    private let session: SMTPSession
+    private var header = HeaderCollector()
+    private var author = AuthorCollector()
+    private var forged: ForgedResultsCollector
+    private var marks = DispositionMarkCollector()
+    private var hasListID = false
+    private var origin: MailOrigin
+    /// What SPF found so far.
+    private var mailFrom: SPFFinding?
+    private var helo: SPFFinding?
+    /// What DNS answered to SPF so far.
+    private var known: [Question: Answer] = [:]
+    private var hasPrefetched = false
+
+    init(_ session: SMTPSession, _ envelope: Envelope, _ service: JudgingService) {
+        self.session = session
+        self.envelope = envelope
+        client = session.client.address?.unmapped
+        forged = ForgedResultsCollector(ids: service.ownIDs)
+        origin = MailOrigin(session: session, envelope: envelope, hasReceived: false, settings: service.origin)
+    }
+
+    var wantsBody: BodyInterest { verification?.wantsBody == true ? .wanted : .enough }
+
+    // MARK: Envelope
+
+    /// Asks SPF while the envelope comes in. What DNS does not answer in time is asked again at the end of the message.
+    mutating func judgeEnvelope(_ service: JudgingService) {
+        guard origin == .stranger else { return }
+        let dns = MessageDNS(service.dns, within: VerdictTime.envelope)
+        judgeSPF(service, dns)
+        known = dns.answered
+    }
+
+    /// Judges the identities that were not judged, or ended in temperror.
+    private mutating func judgeSPF(_ service: JudgingService, _ dns: MessageDNS) {
+        guard let client else { return }
+        let (helo, receiver, now) = (session.helo ?? [], service.hostName, service.clocks.now())
+        // DMARC needs the MAIL FROM identity whether or not it is told.
+        if mailFrom.map({ $0.result == .temperror }) ?? true {
+            mailFrom = SPFJudge.checkMailFrom(
+                envelope.mailFrom, client: client, helo: helo, receiver: receiver, dns: dns, now: now)
+        }
+        if service.identities.contains(.helo), self.helo.map({ $0.result == .temperror }) ?? true {
+            self.helo = SPFJudge.checkHELO(helo, client: client, receiver: receiver, dns: dns, now: now)
+        }
+    }
+
+    // MARK: Header and body
+
+    mutating func add(_ field: HeaderField) {
+        header.add(field)
+        // Looked for in every field, capped or not (DESIGN §1, rule 7).
+        author.add(field)
+        forged.add(field)
+        marks.add(field)
+        if !hasListID, field.isNamed("List-Id") { hasListID = true }
+    }
+
+    mutating func endOfHeader(queueID: String?, _ service: JudgingService) {
+        envelope.queueID = queueID
+        origin = MailOrigin(
+            session: session, envelope: envelope, hasReceived: header.hasReceived, settings: service.origin)
+        guard origin == .stranger, header.isComplete else { return }
+        verification = DKIMVerification(
+            header: header.fields, author: author.finding.mailboxes.first?.domain, settings: service.verification,
+            keys: service.publicKeys, now: service.clocks.now())
+    }
+
+    /// The policies of the authors first, then the keys of the signatures, those that could align before others.
+    private func questions(_ service: JudgingService) -> [Question] {
+        service.judge.questions(for: author.finding) + (verification?.questions ?? [])
+    }
+
+    /// Asks for policies and keys while a long body comes in. Postfix sends a message only once it has it all
+    /// (POSTFIX.md 5): behind a chunk that is not full the end follows at once, and asking twice would cost more than
+    /// it gains.
+    mutating func prefetch(_ service: JudgingService, chunk octets: Int) {
+        guard octets >= BodyChunk.maxOctets, !hasPrefetched, origin == .stranger else { return }
+        hasPrefetched = true
+        let questions = questions(service)
+        if !questions.isEmpty { service.dns(VerdictTime.records).prefetch(questions) }
+    }
+
+    // MARK: End of message
+
+    /// What becomes of the message, and its line in the log.
+    struct Outcome {
+        var verdict: Verdict
+        var action: String
+        var text: String
+    }
+
+    /// - Parameter isOverloaded: nothing may be waited for: DNS is not asked.
+    consuming func outcome(_ service: JudgingService, isOverloaded: Bool = false) -> Outcome {
+        if isOverloaded { service.counters.count(.overloaded) }
+        let (results, marks) = (forged.forged.count, marks.count)
+        guard results + marks <= ForgedResults.maxRemovals else {
+            service.counters.count(.refused)
+            return Outcome(
+                verdict: Verdict(.refuse(ForgedResults.refusal)), action: "reject", text: "\(ForgedResults.refusal)")
+        }
+        let removals = forged.forged.edits + self.marks.edits
+        var outcome =
+            if let reason = PassReason(origin) {
+                pass(reason, service)
+            } else {
+                judged(service, isOverloaded: isOverloaded)
+            }
+        if case .refuse = outcome.verdict.disposition { return outcome }
+        outcome.verdict.edits.insert(contentsOf: removals, at: 0)  // before insertions, which shift the numbers
+        service.counters.count(.resultsRemoved, by: results)
+        service.counters.count(.marksRemoved, by: marks)
+        // Among them may be the field of postern-dkim on this host: it cannot be told from a forged one.
+        if results > 0 { outcome.text += ", \(results) Authentication-Results removed" }
+        if marks > 0 { outcome.text += ", \(marks) \(DispositionMark.name) removed" }
+        return outcome
+    }
+
+    private func pass(_ reason: PassReason, _ service: JudgingService) -> Outcome {
+        service.counters.count(.passed)
+        service.counters.count(reason.counter)
+        return Outcome(verdict: Verdict(), action: "pass", text: reason.text)
+    }
+
+    private mutating func judged(_ service: JudgingService, isOverloaded: Bool) -> Outcome {
+        let message = findings(service, isOverloaded: isOverloaded)
+        let decision = service.policy.decision(on: message)
+        service.counters.count(message, decision)
+        if !isOverloaded { keep(message, decision, service) }
+        return Outcome(message, decision, service)
+    }
+
+    /// What the judges find, within the time for it.
+    private mutating func findings(_ service: JudgingService, isOverloaded: Bool) -> JudgedMessage {
+        let time = VerdictTime(service.clocks.monotonic)
+        let view = isOverloaded ? { _ in NoDNS(reason: "too many messages at once") } : service.dns
+        let dns = MessageDNS(view, within: VerdictTime.records, known: known)
+        _ = dns.answers(to: questions(service))  // in one batch; the judges find the answers below
+        let policies = service.judge.policies(for: author.finding, dns: dns)
+        // A header over the caps is its sender's doing: never a pass, never a check left out (DESIGN §1, rule 7).
+        let dkim =
+            header.isComplete
+            ? verification?.finish(dns: dns) ?? []
+            : [DKIMFinding(result: .permerror, reason: .headerTooLarge)]
+        dns.begin(within: time.left(keeping: VerdictTime.walks))
+        judgeSPF(service, dns)
+        dns.begin(within: time.left())
+        let dmarc = service.judge.findings(
+            policies, spf: mailFrom.flatMap { DMARCIdentifier($0) }, dkim: dkim, dns: dns)
+        return JudgedMessage(
+            client: client, spf: [mailFrom, helo].compactMap(\.self), dkim: dkim, dmarc: dmarc, hasListID: hasListID)
+    }
+
+    /// Keeps the facts for reports. A message that comes again is judged again: a deferral is no verdict.
+    private func keep(_ message: JudgedMessage, _ decision: LocalDecision, _ service: JudgingService) {
+        guard let facts = service.facts, let client, decision.measure.action != .defer else { return }
+        let now = service.clocks.now()
+        for (finding, applied) in zip(message.dmarc, decision.applied) {
+            facts.append(
+                MessageFacts(
+                    time: now, queueID: envelope.queueID, client: client, dmarc: finding, discovery: service.discovery,
+                    spf: message.spf, dkim: message.dkim, disposition: applied.disposition, override: applied.override))
+        }
+    }
+}
+
+/// Why a message is not judged.
+private enum PassReason {
+    case ours, relay, passthrough, reinjected
+
+    /// `nil` for a stranger's, which is judged.
+    init?(_ origin: MailOrigin) {
+        switch origin {
+        case .ours: self = .ours
+        case .relay: self = .relay
+        case .passthrough: self = .passthrough
+        case .reinjected: self = .reinjected
+        case .stranger: return nil
+        }
+    }
+
+    var text: String {
+        switch self {
+        case .ours: "ours, not judged"
+        case .relay: "from a relay of ours"
+        case .passthrough: "through a service in host.passthrough"
+        case .reinjected: "brought back through loopback, not written here"
+        }
+    }
+
+    var counter: DMARCCounter {
+        switch self {
+        case .ours: .ours
+        case .relay: .relay
+        case .passthrough: .passthrough
+        case .reinjected: .reinjected
+        }
+    }
+}

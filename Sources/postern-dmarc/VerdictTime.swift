@@ -1,0 +1,31 @@
+// How the time for one message is shared out, so that no stranger's DNS can use up what another question needs
+// (DESIGN §2). Postfix waits from the end of the message on; what comes before costs it nothing.
+
+import PosternMail
+import PosternSocket
+
+struct VerdictTime {
+    /// From the end of the message to the verdict.
+    static let whole = Duration.seconds(20)
+    /// For SPF while the envelope comes in; together with what is left at the end of the message it has the 20 s of
+    /// RFC 7208 §4.6.4. Not all of them now: a message that has come waits behind it, without a sign of life to Postfix.
+    static let envelope = Duration.seconds(8)
+    /// For the authors' policies and the signatures' keys. They are asked in one batch, in which nobody waits for
+    /// another: no other question can have any of this time.
+    static let records = Duration.seconds(8)
+    /// Kept for the walks of identifiers that may align, which are the last to be asked.
+    static let walks = Duration.seconds(3)
+
+    private let began: MonotonicTime
+    private let clock: @Sendable () -> MonotonicTime
+
+    /// The message has ended.
+    init(_ clock: @escaping @Sendable () -> MonotonicTime) {
+        self.clock = clock
+        began = clock()
+    }
+
+    /// What is left, never negative.
+    /// - Parameter reserve: what others will need.
+    func left(keeping reserve: Duration = .zero) -> Duration { max(.zero, Self.whole - reserve - (clock() - began)) }
+}
