@@ -44,7 +44,7 @@ public struct PolicyFinding: Hashable, Sendable {
     public let score: Int
     /// What this check answers: `.dunno` where it ends all checks in the mail's favour; nil where it does not answer.
     public let answer: PolicyAnswer?
-    /// The check only observes: its answer, score and skips do not count.
+    /// The check only observes: its answer does not count, nor do a rule's score and skips.
     public let isShadow: Bool
     /// DNS questions and their answers, one text each, printable; only where everything is told.
     public let exchanges: [String]
