@@ -1,22 +1,6 @@
-// Names of DNS list zones. Some begin with a query key (Spamhaus DQS), which is the admin's secret: whatever is written
-// of such a name, in problems, by `show` or in logs, goes through here first.
+// The names of zones as values of the configuration. Keys in them are hidden wherever they are written (`ZoneName`).
 
-public import PosternMail
-
-public enum ZoneName {
-    /// Fewest octets of a label that is taken for a key: DQS keys have 26, labels that people choose are shorter.
-    private static let minKeyOctets = 20
-
-    /// The zone's name with query keys as `(key)`, for people.
-    public static func redacted(_ name: DomainName) -> String { redacted(name.description) }
-
-    /// The same for a text that may be no name.
-    static func redacted(_ text: String) -> String {
-        text.split(separator: ".", omittingEmptySubsequences: false).map { label in
-            label.utf8.count >= minKeyOctets ? "(key)" : String(label)
-        }.joined(separator: ".")
-    }
-}
+internal import PosternMail
 
 extension TextType<DomainName> {
     /// A zone's name in A-labels; problems do not repeat keys.
