@@ -28,7 +28,7 @@ public struct Cache: Sendable {
     /// empty while they grow, its fingerprint, and three array headers with malloc's rounding.
     static let entryOverhead = 416
 
-    private struct Entry {
+    struct Entry {
         let question: Question
         let body: ResponseBody
         let stored: UnixTime
@@ -50,12 +50,12 @@ public struct Cache: Sendable {
         }
         func isFailing(_ now: UnixTime) -> Bool { failedUntil.map { now < $0 } ?? false }
     }
-    private var entries: [Entry?] = []
+    private(set) var entries: [Entry?] = []
     private var free: [Int] = []
-    private var places: [Question: Int] = [:]
+    private(set) var places: [Question: Int] = [:]
     /// Names of which validation said that nothing is below them: the entries that say it. Source: RFC 8020 §2.
-    private var cuts: [DomainName: Int] = [:]
-    private var queues: EvictionQueues
+    private(set) var cuts: [DomainName: Int] = [:]
+    private(set) var queues: EvictionQueues
 
     public init(_ settings: Settings = Settings()) {
         self.settings = settings
@@ -123,7 +123,7 @@ public struct Cache: Sendable {
         return !entry.isFresh(now) && now < entry.ends
     }
 
-    private func age(_ entry: Entry, _ now: UnixTime) -> UInt32 {
+    func age(_ entry: Entry, _ now: UnixTime) -> UInt32 {
         UInt32(clamping: (now - entry.stored).components.seconds)
     }
 
@@ -163,6 +163,11 @@ public struct Cache: Sendable {
             question: question, body: bounds.limited(body), stored: now, expires: expires,
             ends: expires + (body.answersNothing ? .zero : bounds.stale))
         keep(entry)
+        noteCut(question, body, bounds)
+    }
+
+    /// If the answer just kept says so, nothing is below its name. Source: RFC 8020 §2.
+    mutating func noteCut(_ question: Question, _ body: ResponseBody, _ bounds: Bounds) {
         // A CNAME before the NXDOMAIN: it is another name that does not exist.
         guard bounds.hasNXDOMAINCut, body.rcode == .nameError, body.isAuthenticated, body.answerCount == 0,
             let place = places[question]
@@ -183,7 +188,7 @@ public struct Cache: Sendable {
         }
     }
 
-    private mutating func keep(_ entry: Entry) {
+    mutating func keep(_ entry: Entry) {
         guard entry.octets <= settings.octets, settings.entries > 0 else {
             if let place = places[entry.question] { remove(at: place) }
             return
@@ -224,7 +229,7 @@ public struct Cache: Sendable {
         }
     }
 
-    private mutating func remove(at place: Int) {
+    mutating func remove(at place: Int) {
         queues.remove(place)
         vacate(place)
     }

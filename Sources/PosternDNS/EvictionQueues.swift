@@ -58,6 +58,9 @@ struct EvictionQueues: Sendable {
         states[place].octets = Int32(clamping: octets)
     }
 
+    /// Whether it was asked for again.
+    func isProven(_ place: Int) -> Bool { states[place].isMain || states[place].uses > 0 }
+
     mutating func remove(_ place: Int) {
         let state = states[place]
         if state.isMain {

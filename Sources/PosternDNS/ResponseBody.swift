@@ -79,6 +79,9 @@ public struct ResponseBody: Hashable, Sendable {
     /// The same with one TTL for all records.
     func settingTTLs(to ttl: UInt32) -> ResponseBody { mappingTTLs { _ in ttl } }
 
+    /// The same with each TTL smaller by so many seconds, at least 0.
+    func aged(by seconds: UInt32) -> ResponseBody { mappingTTLs { $0 > seconds ? $0 - seconds : 0 } }
+
     private func mappingTTLs(_ change: (UInt32) -> UInt32) -> ResponseBody {
         var changed = octets
         var isChanged = false
