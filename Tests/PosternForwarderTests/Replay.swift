@@ -129,6 +129,9 @@ private enum Forgery {
             cookie(client, value)
             reply[reply.count - 4 - client.count - value.utf8.count - 6] = 1  // RFC 6891 §6.1.3: the upper bits of 23
             reply[3] = reply[3] & 0xF0 | 7
+        case "+badvers":
+            reply[reply.count - 6] = 1  // 16
+            reply[3] &= 0xF0
         case "+wrongcookie": cookie(client.map { $0 ^ 1 }, value)
         case "+oddcookie": cookie(Array(client.prefix(7)), "")
         case "+ede": append(15, [0, UInt8(value) ?? 0], to: &reply)
@@ -300,7 +303,7 @@ final class Replay {
         case "REFUSED": body = ResponseBody(question: asked, rcode: .refused)
         case "FORMERR": body = ResponseBody(question: asked, rcode: .formatError)
         case "NOTIMP": body = ResponseBody(question: asked, rcode: .notImplemented)
-        case "TRUNCATED": body = ResponseBody(question: asked, rcode: .noError)
+        case "EMPTY": body = ResponseBody(question: asked, rcode: .noError)
         default: throw Mistake(description: "unknown RCODE")
         }
         var octets = body.message(for: sent.message, elapsed: 0, maxOctets: sent.isStream ? 65_535 : 1232)
