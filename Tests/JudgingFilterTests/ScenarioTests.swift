@@ -41,7 +41,7 @@ struct ScenarioRun {
         if try message.take(step) { return }
         let words = step.argument.split(separator: " ").map(String.init)
         switch step.word {
-        case "tarpit": tarpits.append(try DomainName(step.argument))
+        case "tarpit": tarpits.append(step.argument == "." ? .root : try DomainName(step.argument))
         case "key":
             let key = DKIMSigningKey(
                 domain: try DomainName(words[0]), selector: try DomainName(words[1]),
@@ -85,7 +85,10 @@ struct ScenarioRun {
                 }
             #expect(text.hasPrefix(step.argument), "line \(step.line)")
         case "added":
-            let fields = verdict.inserted.map(\.unfolded)
+            // Keys are made anew for each run, so that no signature is told by its octets.
+            let fields = verdict.inserted.map {
+                $0.unfolded.replacing(/header\.b=("[^"]*"|[^;\s]+)/, with: "header.b=*")
+            }
             #expect(fields.contains(step.argument), "line \(step.line): \(fields)")
         case "removed":
             let removed = verdict.removed().map(String.init).joined(separator: " ")
