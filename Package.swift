@@ -51,6 +51,7 @@ let package = Package(
         library("PosternAdmission", ["PosternMail", "PosternDNS"]),
         // Above the line.
         library("PosternSocket", ["PosternMail", "PosternDNS"]),
+        library("PosternStore", ["PosternMail", "PosternAdmission", "CSQLite"]),
         library("PosternMilter", ["PosternMail", "CMilter"]),
         library("PosternPolicy", ["PosternMail", "PosternSocket"]),
         library("PosternForwarder", ["PosternMail", "PosternDNS", nioCore, nioPosix]),
@@ -65,6 +66,7 @@ let package = Package(
         system("CMilter", pkgConfig: "milter", apt: "libmilter-dev"),
         system("COpenSSL", pkgConfig: "libcrypto", apt: "libssl-dev"),
         system("CLDNS", pkgConfig: "ldns", apt: "libldns-dev"),
+        system("CSQLite", pkgConfig: "sqlite3", apt: "libsqlite3-dev"),
         .target(name: "CToml", cxxSettings: [.define("TOML_EXCEPTIONS", to: "0")]),
         // Tests, and what they share.
         .target(name: "TestSupport", dependencies: ["PosternMail", "PosternDNS"], path: "Tests/Support", swiftSettings: settings),
@@ -73,6 +75,7 @@ let package = Package(
         tests("PosternDNSTests", ["PosternDNS", "PosternMail", "CLDNS", "TestSupport"]),
         tests("PosternAuthTests", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport", yams]),
         tests("PosternSocketTests", ["PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PosternStoreTests", ["PosternStore", "PosternAdmission", "PosternMail", "TestSupport"]),
         tests("PosternMilterTests", ["PosternMilter", "PosternMail", "TestSupport"]),
         tests("PosternPolicyTests", ["PosternPolicy", "PosternSocket", "PosternMail", "TestSupport"]),
         tests(

@@ -141,6 +141,16 @@ public struct MailFromIdentity: Hashable, Sendable {
     }
 }
 
+extension MailFromIdentity {
+    /// One that was judged before, as a ledger has kept it.
+    public init(localPart: [UInt8], domain: DomainName?, problem: SPFReason?, isNullReversePath: Bool) {
+        self.localPart = localPart
+        self.domain = domain
+        self.problem = problem
+        self.isNullReversePath = isNullReversePath
+    }
+}
+
 extension DomainName {
     /// A domain that `check_host()` may begin with: multi-label and well formed, U-labels made A-labels.
     /// - Source: RFC 7208 §4.3, RFC 8616 §4.

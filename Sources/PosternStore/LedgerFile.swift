@@ -1,0 +1,155 @@
+// One ledger's file through its troubles: opens it safely, sets a damaged one aside and begins a new one, waits where
+// there is nothing to do but wait, and says so once. Whoever uses it holds the lock around it.
+//
+// - Damaged, none of ours, or not ours to write: renamed to NAME.damaged-TIME, at most `maxSetAside` of them, and a new
+//   one is begun. No message waits for a copy or a repair.
+// - Full disk, read-only file system, I/O errors, another process: the file stays; it is tried again every
+//   `retryAfter`, and the log says when it works again.
+// - Deleted or replaced under us: what is at the path now is opened.
+
+internal import CSQLite
+import Glibc
+import PosternMail
+import Synchronization
+
+final class LedgerFile: @unchecked Sendable {
+    // Unchecked: everything that changes, and SQLite's connection, is touched only in `use` and `close`, under `lock`.
+    private let lock = Mutex(())
+
+    /// What goes wrong within this of the last failure is not tried again.
+    static let retryAfter = Duration.seconds(10)
+    /// Damaged files that are kept. A disk that damages files shall not be filled with them.
+    static let maxSetAside = 4
+    /// A reason that differs from the last one is told again after this.
+    private static let tellAgainAfter = Duration.seconds(600)
+
+    private let path: String
+    private let schema: Schema
+    private let options: Database.Options
+    private let log: any LogSink
+    private let now: @Sendable () -> UnixTime
+    /// What the daemon does meanwhile, for the warning.
+    private let meanwhile: String
+
+    private var database: Database?
+    private var place: FilePlace?
+    /// The last failure.
+    private var failure: (error: DatabaseError, at: UnixTime)?
+    /// The trouble that was told and is not over.
+    private var told: (meaning: DatabaseError.Meaning, at: UnixTime)?
+
+    /// - Parameter path: absolute. The folder may be a symbolic link, the file may not.
+    /// - Parameter meanwhile: `mail is not greylisted`.
+    init(
+        path: String, schema: Schema, options: Database.Options, meanwhile: String, log: any LogSink,
+        now: @escaping @Sendable () -> UnixTime
+    ) {
+        self.path = path
+        self.schema = schema
+        self.options = options
+        self.meanwhile = meanwhile
+        self.log = log
+        self.now = now
+    }
+
+    /// Works with the file, which is opened where it is not; one thread at a time.
+    ///
+    /// After a failure the file is closed, or replaced where it is damaged; `body` is not run again.
+    func use<Result>(_ body: (Database) throws(DatabaseError) -> Result) throws(DatabaseError) -> Result {
+        try lock.withLock { _ throws(DatabaseError) in
+            let database = try opened()
+            do throws(DatabaseError) {
+                let result = try body(database)
+                recovered()
+                return result
+            } catch {
+                if error.meaning != .refused { fail(error) }
+                throw error
+            }
+        }
+    }
+
+    func close() { lock.withLock { _ in letGo() } }
+
+    private func letGo() {
+        database = nil
+        place = nil
+    }
+
+    /// Whether a failure was so recent that nothing is tried.
+    private var isResting: Bool {
+        guard let failure else { return false }
+        let time = now()
+        return time >= failure.at && time - failure.at < Self.retryAfter  // a clock that was set back ends the rest
+    }
+
+    private func opened() throws(DatabaseError) -> Database {
+        if let database {
+            if place == FilePlace(path) { return database }
+            tell(DatabaseError(.trouble, "another file is there, or none: opening that", operation: "look"))
+            database.leaveAsIs()
+            letGo()
+        }
+        if let failure, isResting { throw failure.error }
+        do throws(DatabaseError) { return try open() } catch {
+            fail(error)
+            guard failure == nil else { throw error }  // else the file was set aside, and a new one can be begun
+        }
+        do throws(DatabaseError) { return try open() } catch {
+            rest(error)
+            throw error
+        }
+    }
+
+    private func open() throws(DatabaseError) -> Database {
+        let real = try FilePlace.prepare(path)
+        let database = try Database(path: real, options: options)
+        do throws(DatabaseError) { try schema.apply(to: database) } catch {
+            database.leaveAsIs()
+            throw error
+        }
+        self.database = database
+        place = FilePlace(path)
+        return database
+    }
+
+    /// Closes the file; afterwards `failure` is nil if a new one may be begun at once.
+    private func fail(_ error: DatabaseError) {
+        database?.leaveAsIs()
+        letGo()
+        guard error.meaning == .damaged || error.meaning == .forbidden && FilePlace.isForbidden(path) else {
+            return rest(error)
+        }
+        do throws(DatabaseError) {
+            let name = try FilePlace.setAside(path, at: now(), atMost: Self.maxSetAside)
+            // Always told: this happens to one file once.
+            log.warning("\(path): \(error); \(name), a new file is begun")
+            failure = nil
+        } catch let second {
+            rest(DatabaseError(error.meaning, "\(error); \(second)", operation: "set aside"))
+        }
+    }
+
+    private func rest(_ error: DatabaseError) {
+        failure = (error, now())
+        tell(error)
+    }
+
+    /// One warning for one trouble.
+    private func tell(_ error: DatabaseError) {
+        let time = now()
+        if let told {
+            let isAgain = told.meaning == error.meaning || time - told.at < Self.tellAgainAfter
+            if isAgain, time >= told.at { return }
+        }
+        told = (error.meaning, time)
+        log.warning("\(path): \(error); \(meanwhile), trying again every \(Self.retryAfter.components.seconds) s")
+    }
+
+    private func recovered() {
+        failure = nil
+        guard told != nil else { return }
+        told = nil
+        log.info("\(path): works again")
+    }
+}
