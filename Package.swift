@@ -73,6 +73,7 @@ let package = Package(
         .target(name: "PostfixHarness", dependencies: [], path: "Tests/PostfixHarness", swiftSettings: settings),
         tests("PosternMailTests", ["PosternMail", "TestSupport"]),
         tests("PosternDNSTests", ["PosternDNS", "PosternMail", "CLDNS", "TestSupport"]),
+        tests("PosternAdmissionTests", ["PosternAdmission", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternAuthTests", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport", yams]),
         tests("PosternSocketTests", ["PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternStoreTests", ["PosternStore", "PosternAdmission", "PosternMail", "TestSupport"]),
