@@ -51,9 +51,16 @@ final class FakeUpstream: Sendable {
     private let datagrams: CInt
     private let listener: CInt
     private let script: @Sendable (ReceivedQuery) -> Reaction
-    private let kept = Mutex<(queries: [ReceivedQuery], held: [(ReceivedQuery, sockaddr_in)])>(([], []))
+    private struct Kept {
+        var queries: [ReceivedQuery] = []
+        var held: [(ReceivedQuery, sockaddr_in)] = []
+        var connections = 0
+    }
+    private let kept = Mutex(Kept())
 
     var queries: [ReceivedQuery] { kept.withLock { $0.queries } }
+    /// TCP connections that came.
+    var connections: Int { kept.withLock { $0.connections } }
 
     init(_ script: @escaping @Sendable (ReceivedQuery) -> Reaction) throws {
         self.script = script
@@ -166,21 +173,18 @@ final class FakeUpstream: Sendable {
         }
     }
 
+    /// One connection after another, each for as many queries as come; what has no reply ends it.
     private func serveStreams() {
         while true {
             let client = accept(listener, nil, nil)
             guard client >= 0 else { return }
-            defer { close(client) }
-            guard let octets = RawClient(owning: dup(client)).receive(), let query = try? QueryMessage(octets) else {
-                continue
-            }
-            let received = ReceivedQuery(message: query, isStream: true, sourcePort: 0)
-            kept.withLock { $0.queries.append(received) }
-            if case .send(let messages) = script(received) {
-                for message in messages {
-                    let framed = [UInt8(message.count >> 8), UInt8(message.count & 0xFF)] + message
-                    _ = Glibc.send(client, framed, framed.count, CInt(MSG_NOSIGNAL))
-                }
+            kept.withLock { $0.connections += 1 }
+            let reader = RawClient(owning: client)
+            while let octets = reader.receive(), let query = try? QueryMessage(octets) {
+                let received = ReceivedQuery(message: query, isStream: true, sourcePort: 0)
+                kept.withLock { $0.queries.append(received) }
+                guard case .send(let messages) = script(received) else { break }
+                for message in messages { reader.sendFramed(message) }
             }
         }
     }

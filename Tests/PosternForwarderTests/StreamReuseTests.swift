@@ -3,6 +3,8 @@
 
 import PosternDNS
 import PosternMail
+import Synchronization
+import TestSupport
 import Testing
 
 @testable import PosternForwarder
@@ -161,5 +163,70 @@ struct StreamReuseTests {
     func rule(_ name: String, _ script: String) throws {
         let upstreams = try ["192.0.2.1", "192.0.2.2"].map { try #require(Upstream($0)) }
         Replay(ForwarderSettings(upstreams: upstreams, listen: [])).run(script)
+    }
+
+    // MARK: With real sockets
+
+    /// Replies whose datagrams are truncated, from a zone of ten long texts.
+    private static func upstream(_ stream: @escaping @Sendable (ReceivedQuery) -> Reaction? = { _ in nil }) throws
+        -> FakeUpstream
+    {
+        let long = (0..<10).map { number in
+            let text = String(repeating: "\(number)", count: 200)
+            return "x\(number).test. 300 TXT \"\(text)\" \"\(text)\" \"\(text)\" \"\(text)\" \"\(text)\" \"\(text)\""
+        }
+        let zone = try StaticZone(text: long.joined(separator: "\n"))
+        return try FakeUpstream { query in
+            guard query.isStream else { return .send([query.reply(from: zone, maxOctets: 1232)]) }
+            return stream(query) ?? .send([query.reply(from: zone)])
+        }
+    }
+
+    @Test("ten long answers come over one connection")
+    func shared() throws {
+        let upstream = try Self.upstream()
+        let rig = try Rig([upstream])
+        let client = try RawClient(unix: rig.path)
+        let questions = try (0..<10).map { try question("x\($0).test TXT") }
+        for (id, question) in questions.enumerated() {
+            client.sendFramed(DNSCodec.query(id: UInt16(id), question: question))
+        }
+        for _ in questions {
+            let octets = try #require(client.receive())
+            let reply = try ReplyMessage(octets)
+            #expect(octets.count > 1232 && reply.answers.count == 1 && reply.rcode == .noError)
+        }
+        #expect(upstream.connections == 1)
+        #expect(rig.server.counters.upstreamConnections == 1 && rig.server.counters.upstreamStreamQueries == 10)
+    }
+
+    @Test("a connection that ends under a question is replaced, and the question answered")
+    func replaced() throws {
+        let upstream = try Self.upstream { query in
+            // The second question's connection is closed, once.
+            "\(query.question.name)" == "x1.test" && Self.isFirst(query) ? Reaction.nothing : nil
+        }
+        let rig = try Rig([upstream])
+        for number in 0..<3 {
+            guard case .records = try rig.ask("x\(number).test TXT") else {
+                Issue.record("no answer for x\(number).test")
+                return
+            }
+        }
+        #expect(upstream.connections == 2)
+        #expect(
+            upstream.queries.filter(\.isStream).map { "\($0.question.name)" } == [
+                "x0.test", "x1.test", "x1.test", "x2.test",
+            ])
+        #expect(rig.log.warnings == [])
+    }
+
+    private static let seen = Mutex<Set<UInt16>>([])
+    /// True for the first query alone.
+    private static func isFirst(_ query: ReceivedQuery) -> Bool {
+        seen.withLock { seen in
+            defer { seen.insert(query.message.header.id) }
+            return seen.isEmpty
+        }
     }
 }
