@@ -39,6 +39,8 @@ import Testing
             ["spf", "--client", "192.0.2.300", "--helo", "a.example", "--sender", "a@b.example"],
             ["spf", "--client", "", "--helo", "a.example", "--sender", "a@b.example"],
             ["spf", "--client", "mx.example.com", "--helo", "a.example", "--sender", "a@b.example"],
+            ["judge"], ["judge", "--client", "192.0.2.1", "--helo", "a.example", "--sender", "a@b.example"],
+            ["judge", "--client", "x", "--helo", "a.example", "--sender", "a@b.example", "m"],
             ["dmarc"], ["dmarc", "."], ["dmarc", "a..b"], ["dmarc", ""], ["dmarc", "a.example", "b.example"],
             ["dns", "query"], ["dns", "query", "a..b"], ["dns", "query", "example.com", "WORDS"],
         ] as [[String]])
@@ -53,7 +55,7 @@ import Testing
     @Test(
         "a word that is no subcommand is told with those that are",
         arguments: [
-            (["chekc"], "postern, one of check, show, status, reload, dkim, spf, dmarc, dns; found \"chekc\""),
+            (["chekc"], "postern, one of check, show, status, reload, dkim, spf, dmarc, judge, dns; found \"chekc\""),
             (
                 ["dkim", "testkeys"],
                 "postern dkim, one of genkey, record, testkey, keys, sign, verify; found \"testkeys\""
@@ -73,7 +75,7 @@ import Testing
             (["help", "dkim", "sign"], "--canonicalization"),
             (["dkim", "--help"], "genkey"), (["dkim", "verify", "--help"], "key_bits"), (["check", "-h"], "--config"),
             (["dns", "query", "--help"], "temperror"), (["spf", "--help"], "postmaster"),
-            (["dmarc", "--help"], "policy_domain"),
+            (["dmarc", "--help"], "policy_domain"), (["judge", "--help"], "aligned_dkim"),
             (["dkim", "record", "--help"], "strings"),
         ])
     func help(arguments: [String], expected: String) throws {

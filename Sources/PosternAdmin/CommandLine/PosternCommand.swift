@@ -24,13 +24,16 @@ struct PosternCommand: SubcommandGroup {
               postern dkim verify message.eml
               postern spf --client 192.0.2.1 --helo mx.example.com --sender ann@example.com
               postern dmarc example.com
+              postern judge --client 192.0.2.1 --helo mx.example.com \\
+                  --sender ann@example.com message.eml
               postern dns query 2026q4._domainkey.example.com TXT
               postern help dkim verify
 
             EXIT STATUS
               0   done
               1   a negative finding where a script would ask: no signature passes,
-                  a key is not published, SPF fails, there is no DMARC policy
+                  a key is not published, SPF fails, there is no DMARC policy,
+                  a message would not be accepted
               64  the command line is wrong
               65  the data given is wrong: no message, no key
               69  something needed is not there: a file, a socket, a DNS answer
@@ -42,7 +45,7 @@ struct PosternCommand: SubcommandGroup {
         version: DaemonArguments.versionText(program: "postern"),
         subcommands: [
             CheckCommand.self, ShowCommand.self, StatusCommand.self, ReloadCommand.self, DKIMCommand.self,
-            SPFCheck.self, DMARCDiscovery.self, DNSCommand.self,
+            SPFCheck.self, DMARCDiscovery.self, JudgeCommand.self, DNSCommand.self,
         ])
 }
 

@@ -68,7 +68,9 @@ struct SPFCheck: Subcommand {
     /// value behind "=" for none and the next word for the value, and a script writes `--sender="$sender"` for the null
     /// reverse-path too.
     static func withEmptyValues(_ words: [String]) -> [String] {
-        guard words.first == configuration.commandName else { return words }
+        guard [configuration.commandName, JudgeCommand.configuration.commandName].contains(words.first) else {
+            return words
+        }
         var rest = words[...]
         var result: [String] = []
         while let word = rest.popFirst() {
