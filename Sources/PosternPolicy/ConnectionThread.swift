@@ -1,5 +1,5 @@
-// A connection's thread: detached, with a stack of a known size. It inherits the signal mask of the thread that accepts,
-// which a daemon has blocked all its signals in.
+// A connection's thread: detached, with a stack of a known size. It inherits the signal mask of the thread that
+// accepts, which a daemon has blocked all its signals in.
 
 import Glibc
 import PosternSocket

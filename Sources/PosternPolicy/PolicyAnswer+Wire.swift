@@ -1,7 +1,7 @@
-// A policy answer as Postfix reads it: `action=` with the text of an access(5) table, and an empty line. What is written
-// here decides what Postfix's check_table_result makes of it, which takes OK, RELAY, PERMIT and a text of digits alone
-// as the end of its restrictions, and an unknown word as the name of a restriction: no such text can be made here.
-// Postfix expands no macros in it. Source: access(5), SMTPD_POLICY_README, Postfix src/smtpd/smtpd_check.c.
+// A policy answer as Postfix reads it: `action=` with the text of an access(5) table, and an empty line. What is
+// written here decides what Postfix's check_table_result makes of it, which takes OK, RELAY, PERMIT and a text of
+// digits alone as the end of its restrictions, and an unknown word as the name of a restriction: no such text can be
+// made here. Postfix expands no macros in it. Source: access(5), SMTPD_POLICY_README, Postfix src/smtpd/smtpd_check.c.
 
 import PosternMail
 
@@ -20,7 +20,8 @@ enum UnspeakableAnswer: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 extension PolicyAnswer {
-    /// Longest line, `action=` and LF included, in octets: what is an SMTP reply must fit into one (RFC 5321 §4.5.3.1.5).
+    /// Longest line, `action=` and LF included, in octets: what is an SMTP reply must fit into one (RFC 5321
+    /// §4.5.3.1.5).
     static let maxWireOctets = 512
 
     /// No opinion; also what is answered when we have no answer of our own.

@@ -1,5 +1,5 @@
-// One connection of Postfix's: reads requests, has them judged, writes answers, one at a time and in their order, on one
-// thread with one buffer. What goes wrong here ends this connection and no other.
+// One connection of Postfix's: reads requests, has them judged, writes answers, one at a time and in their order, on
+// one thread with one buffer. What goes wrong here ends this connection and no other.
 
 import Glibc
 import PosternMail
@@ -21,6 +21,7 @@ final class PolicyConnection: Sendable {
 
     /// Serves until the connection ends. A thread's body.
     func serve() {
+        defer { cut() }  // so that Postfix knows now, whoever still holds this value
         switch ending() {
         case .endOfStream: break
         case .malformed(let error):

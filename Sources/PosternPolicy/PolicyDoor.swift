@@ -81,8 +81,8 @@ struct MessageUnderWay {
         self.current = nil
     }
 
-    /// Client and sender are the same in all requests of an instance. They are compared because what is known of them is
-    /// used again: a test client that always says the same instance must not be judged by an older request's facts.
+    /// Client and sender are the same in all requests of an instance. They are compared because what is known of them
+    /// is used again: a test client that always says the same instance must not be judged by an older request's facts.
     private static func isSameMessage(_ one: PolicyRequest, _ other: PolicyRequest) -> Bool {
         [PolicyAttribute.instance, .clientAddress, .heloName, .sender, .saslUsername]
             .allSatisfy { one[$0] == other[$0] }

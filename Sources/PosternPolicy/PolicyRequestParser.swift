@@ -5,8 +5,8 @@
 public import PosternMail
 
 public struct PolicyRequestParser: Sendable {
-    /// Longest line without its LF, in octets. Postfix gives login answers of 12,288 octets (smtpd_sasl_response_limit),
-    /// everything else is shorter.
+    /// Longest line without its LF, in octets. Postfix gives login answers of 12,288 octets
+    /// (smtpd_sasl_response_limit), everything else is shorter.
     public static let maxLineOctets = 16_384
     /// Longest request, in octets.
     public static let maxRequestOctets = 32_768

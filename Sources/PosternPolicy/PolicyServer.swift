@@ -8,11 +8,11 @@ public import PosternSocket
 
 /// How much a door takes on. The defaults fit under Postfix's own limits as DESIGN §3 ships them.
 public struct PolicyLimits: Sendable {
-    /// Most connections; one more is closed at once, so that Postfix knows after a second what to do instead of waiting for
-    /// its time limit in our backlog, twice. Its default_process_limit is 100.
+    /// Most connections; one more is closed at once, so that Postfix knows after a second what to do instead of
+    /// waiting for its time limit in our backlog, twice. Its default_process_limit is 100.
     public var maxConnections = 1000
-    /// Most requests that are judged at once; more are answered DUNNO at once. Each may hold what its judge needs for all
-    /// of its time budget.
+    /// Most requests that are judged at once; more are answered DUNNO at once. Each may hold what its judge needs for
+    /// all of its time budget.
     public var maxInFlight = 256
     /// From a request's first octet to its last: Postfix writes it in one piece.
     public var requestTime = Duration.seconds(10)
@@ -44,10 +44,10 @@ public final class PolicyServer: Sendable {
     private let wakeReader: Socket
     private let wakeWriter: Socket
 
-    /// - Parameter listener: a listening UNIX or TCP socket that does not block. It is closed, never shut down: systemd
-    ///   may hold it too.
-    /// - Parameter begin: called on a connection's thread with the first request of a message; takes the settings that are
-    ///   in force now (DESIGN §1, rule 6).
+    /// - Parameter listener: a listening UNIX or TCP socket that does not block. It is closed, never shut down:
+    ///   systemd may hold it too.
+    /// - Parameter begin: called on a connection's thread with the first request of a message; takes the settings that
+    ///   are in force now (DESIGN §1, rule 6).
     public init(
         listener: consuming Socket, log: any LogSink, limits: PolicyLimits = PolicyLimits(),
         begin: @escaping @Sendable (PolicyRequest) -> any PolicyTransaction
@@ -143,8 +143,8 @@ public final class PolicyServer: Sendable {
 
     // MARK: Probe
 
-    /// Whether connections are accepted and served: opens one to our own socket and says goodbye; a door that lives hangs
-    /// up in return. For a watchdog; blocks until then or the end of `limit`.
+    /// Whether connections are accepted and served: opens one to our own socket and says goodbye; a door that lives
+    /// hangs up in return. For a watchdog; blocks until then or the end of `limit`.
     public func answers(within limit: Duration = .seconds(5)) -> Bool {
         PolicyProbe.isServed(listener.descriptor, within: limit)
     }

@@ -5,18 +5,19 @@ public import PosternMail
 
 /// One message under way, or one request outside of any.
 ///
-/// Postfix names a message by `instance`, from its accepted MAIL command to its end; requests before that have none, and
-/// each gets a transaction of its own. A transaction keeps the settings that it began with (DESIGN §1, rule 6), and may
-/// keep facts about the client and the sender: both are the same in all of its requests. Nothing about a recipient may be
-/// kept. Postfix asks again on another connection when one broke; then the message has a second transaction.
+/// Postfix names a message by `instance`, from its accepted MAIL command to its end; requests before that have none,
+/// and each gets a transaction of its own. A transaction keeps the settings that it began with (DESIGN §1, rule 6),
+/// and may keep facts about the client and the sender: both are the same in all of its requests. Nothing about a
+/// recipient may be kept. Postfix asks again on another connection when one broke; then the message has a second
+/// transaction.
 public protocol PolicyTransaction: AnyObject {
     /// Judges one request. It may wait (DNS, a ledger); other connections go on meanwhile.
     ///
     /// A repeat of a request is not judged again: the door gives the answer that it remembers.
     func answer(_ request: PolicyRequest) -> PolicyOutcome
 
-    /// Postfix has asked about something else on this connection: this message was accepted, refused or given up.
-    /// Not called for a transaction without `instance`, nor when the connection ends, which says nothing of the message.
+    /// Postfix has asked about something else on this connection: this message was accepted, refused or given up. Not
+    /// called for a transaction without `instance`, nor when the connection ends, which says nothing of the message.
     /// Source: SMTPD_POLICY_README.
     func end()
 }

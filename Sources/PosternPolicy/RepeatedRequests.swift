@@ -8,9 +8,9 @@ import PosternMail
 import PosternSocket
 import Synchronization
 
-/// What makes two requests the same: instance, policy_context, stage and recipient. Client and sender are the same in all
-/// requests of an instance; they are looked at as well, so that a test client which always says the same instance is
-/// not told what another one was.
+/// What makes two requests the same: instance, policy_context, stage and recipient. Client and sender are the same in
+/// all requests of an instance; they are looked at as well, so that a test client which always says the same instance
+/// is not told what another one was.
 struct RequestIdentity: Hashable, Sendable {
     // 128 bits of SipHash with this process's random key, since the texts may be long: nobody can aim at another's.
     private let first: Int
@@ -83,8 +83,8 @@ final class RepeatedRequests<Answer: Sendable>: Sendable {
 
     /// Answers a request.
     ///
-    /// The same request may come twice at once, as when Postfix has lost patience with the first: the second waits for the
-    /// first one's answer and is not judged, so that nothing is charged twice.
+    /// The same request may come twice at once, as when Postfix has lost patience with the first: the second waits for
+    /// the first one's answer and is not judged, so that nothing is charged twice.
     /// - Parameter limit: how long to wait for another's answer.
     /// - Parameter judge: nil when it cannot be judged now; then nothing is remembered.
     func answer(

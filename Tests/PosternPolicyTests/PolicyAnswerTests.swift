@@ -91,7 +91,7 @@ struct PolicyAnswerTests {
         let words = ["DUNNO", "DEFER_IF_PERMIT", "HOLD", "PREPEND", "FILTER", "REDIRECT", "BCC"]
         var random = SeededRandom(seed: 11)
         var spoken = 0
-        for _ in 0..<20_000 {
+        for _ in 0..<5000 {
             func text() -> String {
                 (0..<Int.random(in: 1...2, using: &random)).map { _ in texts.randomElement(using: &random) ?? "" }
                     .joined()
@@ -103,7 +103,8 @@ struct PolicyAnswerTests {
                 .prepend(name: text(), value: text()), .filter(transport: text(), destination: text()),
                 .redirect(text()), .bcc(text()),
             ]
-            guard let answer = answers.randomElement(using: &random), let wire = try? answer.wire() else { continue }  // unspeakable
+            guard let answer = answers.randomElement(using: &random) else { continue }
+            guard let wire = try? answer.wire() else { continue }  // Postfix has no words for it
             spoken += 1
             #expect(wire.count <= PolicyAnswer.maxWireOctets + 1 && wire.suffix(2).elementsEqual([10, 10]))
             #expect(wire.dropLast(2).allSatisfy { $0 != 10 && $0 != 0 } && wire.starts(with: "action=".utf8))
@@ -122,6 +123,6 @@ struct PolicyAnswerTests {
             }
             if case .defer = answer { #expect(first.hasPrefix("4")) }
         }
-        #expect(spoken > 5000)
+        #expect(spoken > 2000)
     }
 }
