@@ -122,7 +122,7 @@ struct RulesExpressionTests {
     func regexec() throws {
         var random = SeededRandom(seed: 6)
         var matches = 0
-        for _ in 0..<4_000 {
+        for _ in 0..<2_000 {
             var text = expression(2, &random)
             if Int.random(in: 0..<3, using: &random) == 0 { text = "^" + text }
             if Int.random(in: 0..<3, using: &random) == 0 { text += "$" }
@@ -140,7 +140,7 @@ struct RulesExpressionTests {
                 #expect(ours.matches(Array(subject.utf8)[...]) == expected, "/\(text)/ on \(subject)")
             }
         }
-        #expect(matches > 10_000)
+        #expect(matches > 5_000)
     }
 
     @Test("damaged expressions are refused or compiled, and match without trapping")
@@ -152,13 +152,13 @@ struct RulesExpressionTests {
         let tokens = ["(", ")", "[", "]", "{", "}", "{9,}", "\\", "^", "$", "|", "*", "?", "[:", ":]", "ü"]
         let text = Array("dsl-1-2.example.com ü ()[]{}".utf8)
         var compiled = 0
-        Mutations.of(samples.map { Array($0.utf8) }, tokens: tokens.map { Array($0.utf8) }, count: 20_000, seed: 7) {
+        Mutations.of(samples.map { Array($0.utf8) }, tokens: tokens.map { Array($0.utf8) }, count: 5_000, seed: 7) {
             octets in
             guard let expression = try? TextExpression(String(decoding: octets, as: UTF8.self)) else { return }
             compiled += 1
             _ = expression.matches(text[...])
             _ = expression.matches(octets[...])
         }
-        #expect(compiled > 1_000)
+        #expect(compiled > 500)
     }
 }

@@ -89,8 +89,8 @@ struct RulesPatternTests {
     func rows(row: Row) throws {
         let table = try PatternTable([row.pattern])
         for text in row.matches {
-            #expect(
-                table.match(Self.subject(row.kind, text)) == row.pattern || row.rule.hasSuffix("any case"), "\(text)")
+            let told = table.match(Self.subject(row.kind, text))?.description.lowercased()
+            #expect(told == row.pattern.description.lowercased(), "\(text)")
             #expect(table.contains(Self.subject(row.kind, text)), "\(text)")
         }
         for text in row.misses { #expect(!table.contains(Self.subject(row.kind, text)), "\(text)") }
