@@ -70,13 +70,16 @@ let package = Package(
         .target(name: "CToml", cxxSettings: [.define("TOML_EXCEPTIONS", to: "0")]),
         // Tests, and what they share.
         .target(name: "TestSupport", dependencies: ["PosternMail", "PosternDNS"], path: "Tests/Support", swiftSettings: settings),
+        .target(
+            name: "AdmissionSupport", dependencies: ["PosternAdmission", "PosternMail"], path: "Tests/AdmissionSupport",
+            swiftSettings: settings),
         .target(name: "PostfixHarness", dependencies: [], path: "Tests/PostfixHarness", swiftSettings: settings),
         tests("PosternMailTests", ["PosternMail", "TestSupport"]),
         tests("PosternDNSTests", ["PosternDNS", "PosternMail", "CLDNS", "TestSupport"]),
         tests("PosternAdmissionTests", ["PosternAdmission", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternAuthTests", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport", yams]),
         tests("PosternSocketTests", ["PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
-        tests("PosternStoreTests", ["PosternStore", "PosternAdmission", "PosternMail", "TestSupport"]),
+        tests("PosternStoreTests", ["PosternStore", "PosternAdmission", "PosternMail", "TestSupport", "AdmissionSupport"]),
         tests("PosternMilterTests", ["PosternMilter", "PosternMail", "TestSupport"]),
         tests("PosternPolicyTests", ["PosternPolicy", "PosternSocket", "PosternMail", "TestSupport"]),
         tests(

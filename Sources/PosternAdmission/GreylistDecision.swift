@@ -42,8 +42,7 @@ private struct Memory {
 
     init(times: GreylistTimes, now: UnixTime) {
         self.times = times
-        let excess = now.nanoseconds % 1_000_000
-        self.now = UnixTime(nanoseconds: now.nanoseconds - excess)  // whole milliseconds, as entries are
+        self.now = now.wholeMilliseconds
     }
 
     mutating func answer<Failure: Error>(

@@ -127,9 +127,24 @@ public struct GreylistEntry: Hashable, Sendable {
         return false
     }
 
+    /// What an entry becomes when the admin allows it.
+    public static func allowed(_ entry: GreylistEntry?, now: UnixTime) -> GreylistEntry {
+        let now = now.wholeMilliseconds
+        var entry = entry ?? GreylistEntry(firstSeen: now)
+        entry.lastSeen = now
+        entry.passedSince = entry.passedSince ?? now
+        entry.isAllowed = true
+        return entry
+    }
+
     /// When it counts no more; nil for what never expires.
     public func expires(under key: GreylistKey, _ times: GreylistTimes) -> UnixTime? {
         if isAllowed { return nil }
         return isWaiting(under: key) ? firstSeen + times.retryWithin : lastSeen + times.remember
     }
+}
+
+extension UnixTime {
+    /// Rounded towards zero, as entries have it.
+    var wholeMilliseconds: UnixTime { UnixTime(nanoseconds: nanoseconds - nanoseconds % 1_000_000) }
 }

@@ -165,4 +165,13 @@ public struct GreylistCounts: Hashable, Sendable {
         self.clients = clients
         self.domains = domains
     }
+
+    /// Counts one entry in, or out again.
+    public mutating func add(_ count: Int, _ key: GreylistKey, _ entry: GreylistEntry) {
+        switch key {
+        case .normalTriplet: if entry.isKnown { passed += count } else { waiting += count }
+        case .origin(.client): clients += count
+        case .origin(.domain): domains += count
+        }
+    }
 }
