@@ -61,7 +61,7 @@ let package = Package(
         program("postern-dmarc", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
         program("postern-dns", ["PosternMail", "PosternDNS", "PosternAdmission", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
         program("postern", ["PosternAdmin"]),
-        program("postern-bench", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
+        program("postern-bench", ["PosternAuth", "PosternDNS", "PosternMail", "PosternPolicy", "PosternSocket", "TestSupport"]),
         // The C libraries.
         system("CMilter", pkgConfig: "milter", apt: "libmilter-dev"),
         system("COpenSSL", pkgConfig: "libcrypto", apt: "libssl-dev"),

@@ -17,6 +17,8 @@ enum Commands {
         case "dns-memory": try DNSCacheCases.printMemory()
         case "dns": try dns(Options(words.dropFirst()))
         case "milter": try milter(Options(words.dropFirst()))
+        case "policy": try PolicyCommands.load(Options(words.dropFirst()))
+        case "policy-door": try PolicyCommands.serve(Options(words.dropFirst()))
         case "idle": try idle(Options(words.dropFirst()))
         case "cpu": try cpu(Array(words.dropFirst()))
         case "--help", "-h", nil: print(PosternBench.help, terminator: "")

@@ -18,6 +18,12 @@ struct PosternBench {
                                                 loads a milter; CPU a message of those processes
         postern-bench dns --socket PATH --names FILE [--queries N] [--window N] [--pid PID]...
                                                 asks a DNS server; CPU an answer of those processes
+        postern-bench policy --socket ENDPOINT [--connections N] [--requests N] [--new PERCENT] [--pool N] [--seed N]
+                      [--users N] [--stages RCPT,END-OF-MESSAGE] [--context TEXT] [--pid PID]... [--expect TEXT]
+                                                loads a policy service (unix:PATH, inet:HOST:PORT); decisions a second,
+                                                CPU a request of those processes
+        postern-bench policy-door --socket ENDPOINT
+                                                Postern's policy door, answering DUNNO: what it costs by itself
         postern-bench idle --socket PATH --connections N --pid PID
                                                 opens connections and tells the process's memory
         postern-bench cpu --messages N [--pid PID]... -- COMMAND
