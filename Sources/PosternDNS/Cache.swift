@@ -155,7 +155,7 @@ public struct Cache: Sendable {
         let bounds = bounds ?? settings.bounds
         let lifetime = min(max(.seconds(ttl), bounds.ttlMin), bounds.most(body))
         guard body.rcode == .noError || body.rcode == .nameError, ttl > 0, lifetime > .zero else {
-            if let place = places[question] { remove(at: place) }
+            if let place = places[question], !isLastMoment(of: place, body, now) { remove(at: place) }
             return
         }
         let expires = now + lifetime
@@ -173,6 +173,22 @@ public struct Cache: Sendable {
             let place = places[question]
         else { return }
         cuts[question.name] = place
+    }
+
+    /// Whether an answer with TTL 0 says what the stale one at `place` says: an upstream's cache, whose clock is not ours to the
+    /// second, hands it out in its last moment. That is no newer answer, and takes no older one away.
+    private func isLastMoment(of place: Int, _ body: ResponseBody, _ now: UnixTime) -> Bool {
+        guard body.rcode == .noError, let entry = entries[place], entry.body.rcode == .noError, !entry.isFresh(now)
+        else { return false }
+        func said(_ body: ResponseBody) -> Set<ResourceRecord> {
+            Set(
+                body.resolution(of: entry.question, elapsed: 0).records.map { record in
+                    var record = record
+                    record.ttl = 0
+                    return record
+                })
+        }
+        return said(body) == said(entry.body)
     }
 
     /// Remembers for a moment that upstreams had no answer. Source: RFC 9520 §3.1.

@@ -154,6 +154,26 @@ struct FreshnessTests {
             """
         ),
         (
+            "a TTL of 0 with the same records is the last moment of an upstream's cache, and nothing newer",
+            """
+            ask a.test TXT
+            sent 127.0.0.1 a.test TXT
+            reply 127.0.0.1 a.test TXT NOERROR 300 v=spf1
+            answer a.test TXT NOERROR 300 v=spf1
+            wait 300s
+            ask a.test TXT
+            sent 127.0.0.1 a.test TXT
+            reply 127.0.0.1 a.test TXT NOERROR 0 v=spf1
+            answer a.test TXT NOERROR 0 v=spf1
+            ask a.test TXT
+            sent 127.0.0.1 a.test TXT
+            reply 127.0.0.1 a.test TXT SERVFAIL
+            sent 127.0.0.1 a.test TXT
+            reply 127.0.0.1 a.test TXT SERVFAIL
+            answer a.test TXT NOERROR 30 v=spf1
+            """
+        ),
+        (
             "keys live six hours",
             """
             ask s._domainkey.a.test TXT
