@@ -16,6 +16,8 @@ final class Script: Sendable {
         var bodyOctets = 0
         var verdict = Verdict()
         var interest = BodyInterest.wanted
+        /// Called in judgeEnvelope.
+        var whenEnvelopeIsJudged: @Sendable () -> Void = {}
         /// Called in endOfMessage.
         var whenJudged: @Sendable () -> Void = {}
     }
@@ -39,6 +41,10 @@ final class RecordingFilter: Filter {
         note("mail \(LogText.escaped(envelope.mailFrom)) login \(envelope.login.map { LogText.escaped($0) } ?? "-")")
     }
     func recipient(_ address: [UInt8]) { note("recipient \(LogText.escaped(address))") }
+    func judgeEnvelope() {
+        note("judge envelope")
+        script.state.withLock { $0.whenEnvelopeIsJudged }()
+    }
     func header(_ field: HeaderField) { script.state.withLock { $0.fields.append(field) } }
     func endOfHeader(queueID: String?) -> BodyInterest {
         note("eoh \(queueID ?? "-")")
@@ -116,7 +122,7 @@ enum TestMilter {
         guard bound == 0, listen(listener, 100) == 0 else { throw MilterClientError.system("listen", errno) }
         let server = try MilterServer(
             listener: listener, needs: MilterNeeds(recipients: true, quarantine: true), log: log,
-            maxInFlight: maxInFlight
+            maxInFlight: maxInFlight, progressInterval: .milliseconds(20)
         ) { session in
             let name = String(decoding: session.client.name, as: UTF8.self)
             return RecordingFilter(session, scripts.withLock { $0[name] } ?? Script())
@@ -188,8 +194,8 @@ struct MilterServerTests {
         #expect(
             state.events == [
                 "connect two.example[192.0.2.7] port 40000 ORIGINATING", "helo he.lo",
-                "mail ann@example.org login ann", "recipient bo@example.net", "eoh 4AAA", "eom",
-                "mail ann@example.org login -", "recipient bo@example.net", "eoh 4BBB", "eom",
+                "mail ann@example.org login ann", "recipient bo@example.net", "judge envelope", "eoh 4AAA", "eom",
+                "mail ann@example.org login -", "recipient bo@example.net", "judge envelope", "eoh 4BBB", "eom",
             ])
         #expect(
             state.fields.first == HeaderField(name: Array("Subject".utf8), value: Array("  two\r\n\tlines \u{FC}".utf8))
@@ -267,8 +273,8 @@ struct MilterServerTests {
         #expect(try client.endOfMessage().answer == .continue)
         #expect(
             script.state.withLock { $0.events.dropFirst() } == [
-                "mail a@b.example login -", "abort", "mail c@d.example login -", "recipient bo@example.net", "eoh 4G",
-                "eom",
+                "mail a@b.example login -", "abort", "mail c@d.example login -", "recipient bo@example.net",
+                "judge envelope", "eoh 4G", "eom",
             ])
     }
 
@@ -311,6 +317,74 @@ struct MilterServerTests {
             })
         let (late, _) = try TestMilter.session("late.example")
         #expect(try late.message(from: "a@b.example", header: [], body: [], queueID: "4K").answer == .continue)
+    }
+
+    @Test("signs of life come while a verdict is made, and none after it")
+    func progress() throws {
+        let (client, script) = try TestMilter.session("slow.example")
+        let gate = Gate()
+        script.state.withLock {
+            $0.whenJudged = { gate.pass() }
+            $0.verdict = Verdict(.accept, edits: [.insertOnTop(HeaderField("A", "b"))])
+        }
+        try client.mail("a@b.example")
+        try client.recipient("bo@example.net")
+        try client.endOfHeader(queueID: "4P")
+        try client.body([1])
+        try client.send("E", [])
+        for _ in 0..<3 { #expect(try client.receive().letter == UInt8(ascii: "p")) }
+        gate.open()
+        var letters: [UInt8] = []
+        while letters.last != UInt8(ascii: "c") { letters.append(try client.receive().letter) }
+        #expect(letters.filter { $0 != UInt8(ascii: "p") } == Array("ic".utf8))
+        let insertion = try #require(letters.firstIndex(of: UInt8(ascii: "i")))
+        #expect(letters[insertion...] == Array("ic".utf8)[...], "nothing between the edits and the answer")
+        // The session goes on, and its next message is answered at once.
+        #expect(try client.message(from: "", header: [], body: [], queueID: "4Q").answer == .continue)
+    }
+
+    @Test("the envelope is judged once, at the first recipient, while the client goes on")
+    func envelope() throws {
+        let (client, script) = try TestMilter.session("envelope.example")
+        let gate = Gate()
+        script.state.withLock { $0.whenEnvelopeIsJudged = { gate.pass() } }
+        try client.mail("a@b.example")
+        for address in ["bo@example.net", "cy@example.net"] { try client.recipient(address) }
+        try client.header(Array("Subject".utf8), Array(" x".utf8))
+        try client.endOfHeader(queueID: "4R")  // nobody waits for an answer so far
+        gate.open()
+        #expect(try client.endOfMessage().answer == .continue)
+        let events = script.state.withLock { $0.events.dropFirst(2) }
+        #expect(
+            events == ["recipient bo@example.net", "judge envelope", "recipient cy@example.net", "eoh 4R", "eom"])
+    }
+
+    @Test("a full door judges no envelope, and the message all the same")
+    func fullForEnvelopes() throws {
+        let gate = Gate()
+        let answers = Mutex<[MilterClient.Answer?]>([])
+        let all = DispatchGroup()
+        let script = Script()
+        script.state.withLock { $0.whenEnvelopeIsJudged = { gate.pass() } }
+        // As many as there is room for; libmilter may let one wait (see `full`), so that more are begun.
+        for number in 0..<40 {
+            let client = Borrowed(try TestMilter.session("waiting\(number).example", script))
+            all.enter()
+            Thread.detachNewThread {
+                let answer = try? client.client.message(from: "a@b.example", header: [], body: [], queueID: "4S").answer
+                answers.withLock { $0.append(answer) }
+                all.leave()
+            }
+        }
+        // Those that found no room end while the others wait.
+        while answers.withLock({ $0.isEmpty }) { usleep(1000) }
+        gate.open()
+        all.wait()
+        #expect(gate.most <= TestMilter.maxInFlight)
+        #expect(answers.withLock { $0.count } == 40)
+        let events = script.state.withLock { $0.events }
+        #expect(events.count { $0 == "judge envelope" } < 40)
+        #expect(events.count { $0 == "eom" || $0 == "overloaded" } == 40)
     }
 
     @Test("it answers a watchdog; a door at which nobody accepts does not")
