@@ -46,7 +46,8 @@ public struct ForwarderSettings: Sendable {
     public var stale: Duration = .seconds(86_400)
     /// The same for DKIM keys: a key that was revoked must not live long.
     public var staleKeys: Duration = .seconds(6 * 3600)
-    /// How long one upstream is waited for before the next is asked as well.
+    /// How long one upstream is waited for before the next is asked as well; replies that come later count until four
+    /// such times are over.
     public var tryTimeout: Duration
     /// Answers that are given before anybody is asked.
     public var staticZone: StaticZone

@@ -92,7 +92,7 @@ final class Inquiry: Applicant, TryOwner {
             waitForLate()
             return
         }
-        let wasSilent = tries.contains { $0.upstream === next && $0.transport.withEDNS && !$0.hasReplied }
+        let wasSilent = tries.contains { $0.isUnansweredEDNS(of: next) }
         let withEDNS = next.takesEDNS(now: forwarder.now(), afterSilence: wasSilent)
         ask(next, UpstreamTry.Transport(isStream: false, withEDNS: withEDNS))
     }
@@ -264,7 +264,7 @@ final class Inquiry: Applicant, TryOwner {
             return
         }
         if !attempt.transport.withEDNS, !attempt.upstream.hasShownEDNS,
-            tries.contains(where: { $0.isUnansweredEDNS(like: attempt) })
+            tries.contains(where: { $0.isUnansweredEDNS(of: attempt.upstream) })
         {
             attempt.upstream.knowsNoEDNS(now: forwarder.now())
         }

@@ -107,9 +107,9 @@ final class UpstreamTry {
         socket = nil
     }
 
-    /// Whether it asked the same upstream as `other`, with EDNS, and had no reply.
-    func isUnansweredEDNS(like other: UpstreamTry) -> Bool {
-        upstream === other.upstream && transport.withEDNS && !hasReplied
+    /// Whether it is a datagram with EDNS to the upstream, and had no reply.
+    func isUnansweredEDNS(of upstream: UpstreamState) -> Bool {
+        self.upstream === upstream && transport.withEDNS && !transport.isStream && !hasReplied
     }
 
     func isLate() { socket?.isLate() }
