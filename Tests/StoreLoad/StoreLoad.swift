@@ -1,0 +1,235 @@
+// A process that writes ledgers until it is killed, for the tests which show that kill -9 tears nothing, and that fills
+// them and tells how fast, for measurements. No test measures.
+//
+//   store-load facts FILE                 appends facts for ever; prints a line for each batch that is written
+//   store-load greylist FILE              decides for ever, four threads; prints a number for each 100 decisions
+//   store-load fill FILE COUNT THREADS    that many new triplets, then as many decisions of mixed kinds; prints figures
+
+import Glibc
+import PosternAdmission
+import PosternMail
+import PosternSocket
+import PosternStore
+import Synchronization
+
+@main enum StoreLoad {
+    static func main() { Run.go(Array(CommandLine.arguments.dropFirst())) }
+}
+
+private final class Counter: Sendable {
+    private let value: Atomic<Int>
+    init(_ value: Int) { self.value = Atomic(value) }
+    func add(_ number: Int) -> Int { value.add(number, ordering: .acquiringAndReleasing).newValue }
+    var current: Int { value.load(ordering: .acquiring) }
+}
+
+private struct Printing: LogSink {
+    func write(_ event: LogEvent) { if case .note(_, let text) = event { say("log: \(text)") } }
+}
+
+private func say(_ line: String) {
+    let octets = Array((line + "\n").utf8)
+    _ = octets.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
+}
+
+private enum Run {
+    static let times = GreylistTimes(
+        delay: .seconds(300), retryWithin: .seconds(172_800), remember: .seconds(35 * 86_400))
+
+    static func go(_ arguments: [String]) {
+        switch (arguments.first, arguments.dropFirst().first) {
+        case ("facts"?, let path?): facts(path)
+        case ("greylist"?, let path?): greylist(path)
+        case ("fill"?, let path?):
+            let numbers = arguments.dropFirst(2).compactMap { Int($0) }
+            fill(path, count: numbers.first ?? 1_000_000, threads: numbers.dropFirst().first ?? 8)
+        default:
+            say("usage: store-load facts|greylist|fill FILE [COUNT THREADS]")
+            exit(64)
+        }
+    }
+
+    static func facts(_ path: String) {
+        var limits = FactStore.Limits()
+        limits.gather = .zero
+        let store = FactStore(
+            path: path, keep: .seconds(1_000_000), limits: limits, log: Printing(), now: WallClock.now)
+        start { store.run() }
+        var number = 0
+        var told: UInt64 = 0
+        while true {
+            store.append(fact(number))
+            number += 1
+            while store.counters[.written] + 2000 < number { usleep(100) }
+            let written = store.counters[.written]
+            if written >= told + 200 {
+                told = written
+                say("\(written)")
+            }
+        }
+    }
+
+    static func greylist(_ path: String) {
+        let store = GreylistStore(path: path, log: Printing(), now: WallClock.now)
+        let done = Counter(0)
+        for thread in 0..<3 { start { decide(store, thread, done) } }
+        decide(store, 3, done)
+    }
+
+    private static func decide(_ store: GreylistStore, _ thread: Int, _ done: Counter) {
+        var number = 0
+        while true {
+            // Every fourth comes back in time, so that entries of all kinds change.
+            let now = WallClock.now() + .seconds(number % 4 == 3 ? 400 : 0)
+            let request = request(number / 4 * 4 + thread * 1_000_000_000, domain: number % 2 == 0)
+            guard store.decide(request, times: times, now: now) != .unavailable else { continue }
+            number += 1
+            let count = done.add(1)
+            if count % 100 == 0 { say("\(count)") }
+        }
+    }
+
+    // MARK: Measuring
+
+    static func fill(_ path: String, count: Int, threads: Int) {
+        var limits = GreylistStore.Limits()
+        limits.entries = max(count * 2, limits.entries)
+        let store = GreylistStore(path: path, limits: limits, log: Printing(), now: WallClock.now)
+        store.open()
+        let base = WallClock.now()
+        let step = max(1, count / 10)
+        for first in stride(from: 0, to: count, by: step) {
+            let span = measured(threads, step) { number in
+                _ = store.decide(request(first + number, domain: false), times: times, now: base)
+            }
+            say("new triplets \(first + step): \(span); file \(octets(path) / 1_048_576) MiB")
+        }
+        let later = base + .seconds(400)
+        let some = min(count, 100_000)
+        say(
+            "come back and pass: "
+                + measured(threads, some) { number in
+                    _ = store.decide(request(number * 7 % count, domain: false), times: times, now: later)
+                })
+        say(
+            "known clients: "
+                + measured(threads, some) { number in
+                    _ = store.decide(request(number * 7 % count, domain: false), times: times, now: later)
+                })
+        say(
+            "too early, or new: "
+                + measured(threads, some) { number in
+                    let seed = number % 2 == 0 ? number * 13 % count : count + number
+                    _ = store.decide(request(seed, domain: false), times: times, now: base)
+                })
+        var start = MonotonicTime.now()
+        _ = store.foresee(request(1, domain: false), times: times, now: base)
+        store.close()
+        say("close: \((MonotonicTime.now() - start).nanoseconds / 1_000_000) ms; file \(octets(path) / 1_048_576) MiB")
+        start = MonotonicTime.now()
+        store.open()
+        say("open: \((MonotonicTime.now() - start).nanoseconds / 1_000_000) ms; \(counts(store)); \(memory())")
+        start = MonotonicTime.now()
+        let removed = try? store.forget(.origin(.client(request(5, domain: false).client)))
+        say("forget one client: \(removed ?? -1), \((MonotonicTime.now() - start).nanoseconds / 1_000_000) ms")
+    }
+
+    private static func counts(_ store: GreylistStore) -> String {
+        guard let counts = try? store.counts() else { return "no counts" }  // then that is what is said
+        return "\(counts.waiting) waiting, \(counts.passed) passed, \(counts.clients) clients"
+    }
+
+    /// Decisions a second, and their latency and CPU.
+    private static func measured(_ threads: Int, _ count: Int, _ body: @escaping @Sendable (Int) -> Void) -> String {
+        let latencies = Mutex<[Int64]>([])
+        let left = Counter(threads)
+        let start = MonotonicTime.now()
+        let cpu = cpuMicroseconds()
+        for thread in 0..<threads {
+            Run.start {
+                var mine: [Int64] = []
+                for number in stride(from: thread, to: count, by: threads) {
+                    let begin = MonotonicTime.now()
+                    body(number)
+                    mine.append((MonotonicTime.now() - begin).nanoseconds / 1000)
+                }
+                latencies.withLock { $0 += mine }
+                _ = left.add(-1)
+            }
+        }
+        while left.current > 0 { usleep(1000) }
+        let seconds = Double((MonotonicTime.now() - start).nanoseconds) / 1e9
+        let used = Double(cpuMicroseconds() - cpu) / Double(count)
+        let sorted = latencies.withLock { $0.sorted() }
+        func share(_ part: Double) -> Int64 { sorted.isEmpty ? 0 : sorted[Int(Double(sorted.count - 1) * part)] }
+        return "\(Int(Double(count) / seconds))/s, CPU \(Int(used * 10) / 10) us, "
+            + "p50 \(share(0.5)) us, p99 \(share(0.99)) us, max \(share(1)) us"
+    }
+
+    private static func cpuMicroseconds() -> Int {
+        var usage = rusage()
+        getrusage(RUSAGE_SELF.rawValue, &usage)
+        return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1_000_000
+            + Int(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec)
+    }
+
+    private static func memory() -> String {
+        var usage = rusage()
+        getrusage(RUSAGE_SELF.rawValue, &usage)
+        return "\(usage.ru_maxrss / 1024) MiB at most in memory"
+    }
+
+    private static func octets(_ path: String) -> Int {
+        ["", "-wal"].reduce(0) { sum, suffix in
+            var status = stat()
+            return sum + (stat(path + suffix, &status) == 0 ? Int(status.st_size) : 0)
+        }
+    }
+
+    // MARK: What is written
+
+    private static func request(_ number: Int, domain: Bool) -> GreylistRequest {
+        let mixed = UInt64(truncatingIfNeeded: number) &* 0x9E37_79B9_7F4A_7C15
+        let client = Network(containing: .v4(UInt32(truncatingIfNeeded: mixed >> 20)), prefixLength: 24)
+        let name = "host\(mixed % 9973).example"
+        return GreylistRequest(
+            client: client, sender: Array("sender.\(mixed % 99_991)@\(name)".utf8),
+            recipient: Array("user\(mixed % 997)@example.org".utf8),
+            identity: domain ? (try? DomainName(name)).map { .domain($0) } ?? .none : .none)  // it is a name
+    }
+
+    private static func fact(_ number: Int) -> MessageFacts {
+        let domain = (try? DomainName("host\(number % 97).example")) ?? .root  // it is a name
+        let helo = HELOIdentity(Array("mx.example.net".utf8))
+        return MessageFacts(
+            time: WallClock.now(), queueID: "Q\(number)", client: .v4(UInt32(truncatingIfNeeded: number)),
+            dmarc: DMARCFinding(
+                result: .pass, reason: .aligned, authorDomain: domain, organizationalDomain: domain,
+                policyDomain: domain, published: DMARCPublishedPolicy(policy: .reject), policy: .reject,
+                policyTag: .p, alignedSPF: domain, alignedDKIM: [domain]),
+            spf: [
+                SPFFinding(
+                    result: .pass, reason: .matched,
+                    identity: .mailFrom(MailFromIdentity(sender: Array("a@example.net".utf8), helo: helo)))
+            ],
+            dkim: [DKIMFinding(result: .pass, reason: .none, domain: domain, selector: domain)], disposition: .pass)
+    }
+
+    private static func start(_ body: @escaping @Sendable () -> Void) {
+        var handle = pthread_t()
+        let task = Unmanaged.passRetained(Body(body))  // released by runBody
+        guard pthread_create(&handle, nil, runBody, task.toOpaque()) == 0 else { exit(71) }
+        pthread_detach(handle)
+    }
+}
+
+private final class Body: Sendable {
+    let run: @Sendable () -> Void
+    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+}
+
+private func runBody(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    guard let context else { return nil }
+    Unmanaged<Body>.fromOpaque(context).takeRetainedValue().run()  // retained by start
+    return nil
+}
