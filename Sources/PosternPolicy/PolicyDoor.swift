@@ -16,6 +16,7 @@ struct PolicyDoor: Sendable {
     private let judgements = UnderWay()
     /// Answers as they went out.
     private let repeats: RepeatedRequests<[UInt8]>
+    private static let parts = 32
 
     init(
         log: any LogSink, limits: PolicyLimits, begin: @escaping @Sendable (PolicyRequest) -> any PolicyTransaction
@@ -23,7 +24,8 @@ struct PolicyDoor: Sendable {
         self.log = log
         self.limits = limits
         self.begin = begin
-        repeats = RepeatedRequests(capacity: limits.rememberedAnswers, age: limits.rememberedFor)
+        repeats = RepeatedRequests(
+            capacity: max(limits.rememberedAnswers, 2 * Self.parts), age: limits.rememberedFor, parts: Self.parts)
     }
 
     /// The octets to answer a request with.

@@ -13,7 +13,7 @@ import Synchronization
 /// is not told what another one was.
 struct RequestIdentity: Hashable, Sendable {
     // 128 bits of SipHash with this process's random key, since the texts may be long: nobody can aim at another's.
-    private let first: Int
+    let first: Int
     private let second: Int
 
     /// - Returns: nil for a request without instance, which is never a repeat.
@@ -48,11 +48,43 @@ final class RepeatedRequests<Answer: Sendable>: Sendable {
 
     private struct State {
         /// Requests that somebody judges now; as many as there are threads for it at most.
-        var pending: [RequestIdentity: Pending] = [:]
+        /// Most are nobody's to wait for, and then there is nothing to wait at.
+        var pending: [RequestIdentity: Pending?] = [:]
         /// Two generations of answers: the older one is forgotten as a whole.
         var young: [RequestIdentity: Answer] = [:]
         var old: [RequestIdentity: Answer] = [:]
         var youngBegan: MonotonicTime?
+
+        /// - Returns: what is forgotten; to be let go of without the lock, since it may be thousands of texts.
+        mutating func turn(_ now: MonotonicTime) -> [RequestIdentity: Answer] {
+            defer {
+                old = young
+                young = [:]
+                youngBegan = now
+            }
+            return old
+        }
+
+        /// - Returns: likewise.
+        mutating func grow(older age: Duration, _ now: MonotonicTime) -> [[RequestIdentity: Answer]] {
+            guard let began = youngBegan else {
+                youngBegan = now
+                return []
+            }
+            let passed = now - began
+            var forgotten = passed >= age ? [turn(now)] : []
+            if passed >= age * 2 {
+                forgotten.append(old)
+                old = [:]
+            }
+            return forgotten
+        }
+    }
+
+    /// A part of the memory with a lock of its own: threads that waited for one another at a single one were measured
+    /// to take ten times the processor's time of the work itself.
+    private final class Part: Sendable {
+        let state = Mutex(State())
     }
 
     /// A request that somebody judges.
@@ -66,18 +98,21 @@ final class RepeatedRequests<Answer: Sendable>: Sendable {
         /// Somebody judges it.
         case pending(Pending)
         /// It is ours to judge.
-        case nothing(Pending)
+        case nothing
     }
 
+    private let parts: [Part]
+    /// Of one part.
     private let capacity: Int
     private let age: Duration
-    private let state = Mutex(State())
 
-    /// - Parameter capacity: most answers that are remembered; at least half as many are.
+    /// - Parameter capacity: most answers that are remembered; about half as many are at least.
     /// - Parameter age: how long they are remembered at least, while there is room; at most twice as long.
-    init(capacity: Int, age: Duration) {
-        precondition(capacity >= 2)
-        self.capacity = capacity
+    /// - Parameter parts: into how many it is divided, so that threads seldom meet.
+    init(capacity: Int, age: Duration, parts: Int) {
+        precondition(parts >= 1 && capacity >= 2 * parts)
+        self.parts = (0..<parts).map { _ in Part() }
+        self.capacity = capacity / parts
         self.age = age
     }
 
@@ -90,13 +125,17 @@ final class RepeatedRequests<Answer: Sendable>: Sendable {
     func answer(
         to identity: RequestIdentity, now: MonotonicTime, waitingAtMost limit: Duration, judge: () -> Answer?
     ) -> Told {
-        let found: Found = state.withLock { state in
-            age(&state, now)
-            if let answer = state.young[identity] ?? state.old[identity] { return .answer(answer) }
-            if let pending = state.pending[identity] { return .pending(pending) }
-            let pending = Pending()
-            state.pending[identity] = pending
-            return .nothing(pending)
+        let part = parts[Int(identity.first.magnitude % UInt(parts.count))]
+        let (found, _) = part.state.withLock { state -> (Found, [[RequestIdentity: Answer]]) in
+            let forgotten = state.grow(older: age, now)
+            if let answer = state.young[identity] ?? state.old[identity] { return (.answer(answer), forgotten) }
+            guard let pending = state.pending[identity] else {
+                state.pending[identity] = .some(nil)
+                return (.nothing, forgotten)
+            }
+            let awaited = pending ?? Pending()
+            state.pending[identity] = awaited
+            return (.pending(awaited), forgotten)
         }
         switch found {
         case .answer(let answer): return .repeated(answer)
@@ -107,36 +146,21 @@ final class RepeatedRequests<Answer: Sendable>: Sendable {
             }
             pending.isOver.signal()  // for whoever else waits
             return pending.answer.withLock { $0 }.map(Told.repeated) ?? .unjudged
-        case .nothing(let pending):
+        case .nothing:
             let answer = judge()
-            pending.answer.withLock { $0 = answer }
-            state.withLock { state in
-                state.pending[identity] = nil
-                guard let answer else { return }
-                if state.young.count >= capacity / 2 { turn(&state, now) }
+            let (awaited, _) = part.state.withLock { state -> (Pending?, [RequestIdentity: Answer]) in
+                let awaited = state.pending.removeValue(forKey: identity) ?? nil
+                guard let answer else { return (awaited, [:]) }
+                let forgotten = state.young.count >= capacity / 2 ? state.turn(now) : [:]
                 state.young[identity] = answer
+                return (awaited, forgotten)
             }
-            pending.isOver.signal()
+            awaited?.answer.withLock { $0 = answer }
+            awaited?.isOver.signal()
             return answer.map(Told.judged) ?? .unjudged
         }
     }
 
     /// Answers that are remembered.
-    var count: Int { state.withLock { $0.young.count + $0.old.count } }
-
-    private func age(_ state: inout State, _ now: MonotonicTime) {
-        guard let began = state.youngBegan else {
-            state.youngBegan = now
-            return
-        }
-        let passed = now - began
-        if passed >= age { turn(&state, now) }
-        if passed >= age * 2 { state.old = [:] }
-    }
-
-    private func turn(_ state: inout State, _ now: MonotonicTime) {
-        state.old = state.young
-        state.young = [:]
-        state.youngBegan = now
-    }
+    var count: Int { parts.reduce(0) { $0 + $1.state.withLock { $0.young.count + $0.old.count } } }
 }

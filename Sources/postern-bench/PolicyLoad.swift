@@ -1,6 +1,7 @@
-// A load of requests on a policy service, as smtpd sends them: one connection each, a request, its answer, the next. The
-// same for Postern and for its peers, over UNIX sockets and TCP. Triplets are new, or known from a pool, by a number
-// that makes each of them, so that a run can be repeated. CPU is read from the accounts of the processes that work for it.
+// A load of requests on a policy service, as smtpd sends them: one connection each, a request, its answer, the next.
+// The same for Postern and for its peers, over UNIX sockets and TCP. Triplets are new, or known from a pool, by a
+// number that makes each of them, so that a run can be repeated. CPU is read from the accounts of the processes that
+// work for it.
 
 import Foundation
 import Glibc

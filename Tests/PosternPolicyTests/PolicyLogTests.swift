@@ -31,8 +31,8 @@ struct PolicyLogTests {
                 + "to=<bo@example.org> proto=ESMTP helo=<mx.example.net>"),
         Row(
             rule: "before MAIL there is no sender", query: PolicyQuery(state: "EHLO", sender: "", recipient: ""),
-            line:
-                "NOQUEUE: reject: EHLO from mx.example.net[192.0.2.7]: 550 5.7.1 no; proto=ESMTP helo=<mx.example.net>"),
+            line: "NOQUEUE: reject: EHLO from mx.example.net[192.0.2.7]: 550 5.7.1 no; "
+                + "proto=ESMTP helo=<mx.example.net>"),
         Row(
             rule: "at END-OF-MESSAGE there may be no recipient",
             query: PolicyQuery(state: "END-OF-MESSAGE", recipient: ""),

@@ -63,8 +63,8 @@ struct RepeatedRequestsTests {
     private final class Asked: Sendable {
         let repeats: RepeatedRequests<Int>
         let judged = Atomic<Int>(0)
-        init(capacity: Int = 100, age: Duration = .seconds(300)) {
-            repeats = RepeatedRequests(capacity: capacity, age: age)
+        init(capacity: Int = 100, age: Duration = .seconds(300), parts: Int = 1) {
+            repeats = RepeatedRequests(capacity: capacity, age: age, parts: parts)
         }
         func ask(_ identity: RequestIdentity, at time: MonotonicTime) -> Int? {
             let told = repeats.answer(to: identity, now: time, waitingAtMost: .seconds(60)) {
@@ -112,10 +112,22 @@ struct RepeatedRequestsTests {
         #expect(asked.judged.load(ordering: .relaxed) == 1000)
     }
 
+    @Test("in parts it is as bounded, and remembers as well")
+    func parts() throws {
+        let identities = try (0..<2000).map { try identity(Self.base.with("instance", "\($0)")) }
+        let asked = Asked(capacity: 320, parts: 32)
+        for (number, one) in identities.enumerated() {
+            #expect(asked.ask(one, at: at(0)) == number + 1)
+            #expect(asked.ask(one, at: at(0)) == number + 1)
+            #expect(asked.repeats.count <= 320)
+        }
+        #expect(asked.repeats.count > 100)
+    }
+
     @Test("what could not be judged is judged when it comes again")
     func noRoom() throws {
         let one = try identity(Self.base)
-        let repeats = RepeatedRequests<Int>(capacity: 10, age: .seconds(1))
+        let repeats = RepeatedRequests<Int>(capacity: 10, age: .seconds(1), parts: 5)
         guard case .unjudged = repeats.answer(to: one, now: at(0), waitingAtMost: .zero, judge: { nil }) else {
             Issue.record("an answer without a judge")
             return
@@ -141,7 +153,7 @@ struct RepeatedRequestsTests {
     @Test("a repeat waits for the answer to the first, and no longer than it may")
     func waits() throws {
         let one = try identity(Self.base)
-        let repeats = RepeatedRequests<Int>(capacity: 10, age: .seconds(60))
+        let repeats = RepeatedRequests<Int>(capacity: 10, age: .seconds(60), parts: 1)
         let (begun, goOn, ended) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0), DispatchGroup())
         func ask(_ limit: Duration, _ judge: () -> Int?) -> RepeatedRequests<Int>.Told {
             repeats.answer(to: one, now: at(0), waitingAtMost: limit, judge: judge)
