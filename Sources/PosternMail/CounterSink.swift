@@ -42,25 +42,26 @@ public struct CounterReading: Hashable, Sendable {
     }
 }
 
-/// Counts from any thread: an addition under a lock that nobody holds for long.
+/// Counts from any thread, and makes none of them wait.
 public final class CounterSink<Counter: CounterSet>: Sendable {
-    private let values: Mutex<[UInt64]>
+    /// Atomic, since a lock that many threads want is dear (a door's throughput fell to a quarter).
+    private let values: InlineArray<64, Atomic<UInt64>>
+    /// More counters than a daemon has.
+    private static var maxCounters: Int { 64 }
 
     public init() {
         let cases = Counter.allCases
         precondition(cases.map(\.rawValue) == Array(0..<cases.count), "a counter's raw value is its place")
-        values = Mutex(Array(repeating: 0, count: cases.count))
+        precondition(cases.count <= Self.maxCounters, "there is room for every counter")
+        values = InlineArray { _ in Atomic(0) }
     }
 
     public func count(_ counter: Counter, by amount: Int = 1) {
-        values.withLock { $0[counter.rawValue] &+= UInt64(clamping: amount) }
+        values[counter.rawValue].wrappingAdd(UInt64(clamping: amount), ordering: .relaxed)
     }
 
-    public subscript(_ counter: Counter) -> UInt64 { values.withLock { $0[counter.rawValue] } }
+    public subscript(_ counter: Counter) -> UInt64 { values[counter.rawValue].load(ordering: .relaxed) }
 
-    /// All counters at one moment, in the order of their declaration; those at 0 too.
-    public var readings: [CounterReading] {
-        let values = values.withLock { $0 }
-        return zip(Counter.allCases, values).map { CounterReading($0.name, $1) }
-    }
+    /// All counters, in the order of their declaration; those at 0 too. What is counted meanwhile may be in it or not.
+    public var readings: [CounterReading] { Counter.allCases.map { CounterReading($0.name, self[$0]) } }
 }
