@@ -61,7 +61,7 @@ public final class FactStore: FactLedger {
     /// Nothing is opened yet.
     ///
     /// - Parameter path: absolute.
-    /// - Parameter keep: older facts are pruned.
+    /// - Parameter keep: older facts are pruned; with zero none are taken.
     /// - Parameter now: the wall clock.
     public init(
         path: String, keep: Duration, limits: Limits = Limits(), log: any LogSink,
@@ -82,6 +82,7 @@ public final class FactStore: FactLedger {
     public func append(_ facts: MessageFacts) {
         enum Outcome { case quiet, wake, lost, firstLost }
         let outcome = queue.withLock { queue -> Outcome in
+            guard queue.keep > .zero else { return .quiet }
             guard !queue.isStopping, queue.facts.count < limits.queued else {
                 queue.lost += 1
                 return queue.lost == 1 ? .firstLost : .lost
@@ -105,6 +106,7 @@ public final class FactStore: FactLedger {
 
     /// Writes what is appended, until `stop`; on a thread of its own.
     public func run() {
+        work()  // what is wrong with the file is told at the start, not with the first message
         while true {
             let (waiting, isStopping) = queue.withLock { ($0.facts.count, $0.isStopping) }
             if !isStopping {
@@ -117,6 +119,13 @@ public final class FactStore: FactLedger {
             if isStopping { break }
         }
         file.close()
+        let left = queue.withLock { queue in
+            defer { queue.facts.removeAll() }
+            return queue.facts.count
+        }
+        guard left > 0 else { return }
+        counters.count(.lost, by: left)
+        log.warning("\(left) facts for reports could not be written before the end and are lost")
     }
 
     /// Ends `run`, which first writes what is there. What cannot be written is lost and counted.
@@ -129,17 +138,12 @@ public final class FactStore: FactLedger {
     func work() {
         while writeBatch() {}
         prune()
-        let (lost, left, isStopping) = queue.withLock { queue in
-            let isOver = queue.facts.count < limits.queued / 2
-            defer { if isOver { queue.lost = 0 } }
-            return (isOver ? queue.lost : 0, queue.facts.count, queue.isStopping)
+        let lost = queue.withLock { queue in
+            guard queue.facts.count < limits.queued / 2 else { return 0 }
+            defer { queue.lost = 0 }
+            return queue.lost
         }
         if lost > 0 { log.warning("\(lost) facts for reports were lost; new ones are kept again") }
-        if isStopping, left > 0 {
-            counters.count(.lost, by: left)
-            log.warning("\(left) facts for reports could not be written before the end and are lost")
-            queue.withLock { $0.facts.removeAll() }
-        }
     }
 
     /// - Returns: whether there may be more to write now.
@@ -152,8 +156,7 @@ public final class FactStore: FactLedger {
             counters.count(.written, by: batch.count)
         } catch {
             guard error.meaning == .refused else { return false }
-            counters.count(.lost, by: batch.count)
-            log.warning("\(batch.count) facts for reports are lost: \(error)")
+            counters.count(.lost, by: batch.count)  // SQLite does not take them, now or later
         }
         queue.withLock { $0.facts.removeFirst(min(batch.count, $0.facts.count)) }
         return true

@@ -11,7 +11,8 @@ import Synchronization
 public final class GreylistStore: GreylistLedger {
     public struct Limits: Sendable {
         /// Entries in the file, some 170 octets each with their indexes. Beyond that the oldest triplets that wait go.
-        /// 10 million are two days of 60 new triplets a second.
+        /// 10 million are two days of 60 new triplets a second. What is known never goes before it expires: each such
+        /// entry has cost its sender the delay and a second try.
         public var entries = 10_000_000
         /// SQLite's own memory for pages.
         public var cacheOctets = 32 << 20
@@ -134,7 +135,8 @@ private final class Sweeper: Sendable {
     /// After something was added.
     func makeRoom(_ entries: inout GreylistTransaction) throws(DatabaseError) {
         let counts = entries.counts
-        guard counts.waiting > 0, counts.total > limits.entries else { return }
+        // A tenth is for those that wait even where all else is known, or nobody new could ever come back in time.
+        guard counts.total > limits.entries, counts.waiting > limits.entries / 10 else { return }
         _ = try entries.removeWaiting(min(batch, counts.total - limits.entries + batch / 4))
     }
 

@@ -20,6 +20,8 @@ final class LedgerFile: @unchecked Sendable {
     static let retryAfter = Duration.seconds(10)
     /// Damaged files that are kept. A disk that damages files shall not be filled with them.
     static let maxSetAside = 4
+    /// One file is set aside in this time at most: whatever damages them goes on doing so.
+    static let setAsideAgainAfter = Duration.seconds(60)
     /// A reason that differs from the last one is told again after this.
     private static let tellAgainAfter = Duration.seconds(600)
 
@@ -35,6 +37,7 @@ final class LedgerFile: @unchecked Sendable {
     private var place: FilePlace?
     /// The last failure.
     private var failure: (error: DatabaseError, at: UnixTime)?
+    private var setAsideAt: UnixTime?
     /// The trouble that was told and is not over.
     private var told: (meaning: DatabaseError.Meaning, at: UnixTime)?
 
@@ -63,7 +66,7 @@ final class LedgerFile: @unchecked Sendable {
                 recovered()
                 return result
             } catch {
-                if error.meaning != .refused { fail(error) }
+                if error.meaning == .refused { tell(error) } else { fail(error) }
                 throw error
             }
         }
@@ -86,7 +89,7 @@ final class LedgerFile: @unchecked Sendable {
     private func opened() throws(DatabaseError) -> Database {
         if let database {
             if place == FilePlace(path) { return database }
-            tell(DatabaseError(.trouble, "another file is there, or none: opening that", operation: "look"))
+            log.warning("\(path): it was deleted or replaced while it was in use; what is there now is opened")
             database.leaveAsIs()
             letGo()
         }
@@ -120,9 +123,11 @@ final class LedgerFile: @unchecked Sendable {
         guard error.meaning == .damaged || error.meaning == .forbidden && FilePlace.isForbidden(path) else {
             return rest(error)
         }
+        let time = now()
+        if let setAsideAt, time >= setAsideAt, time - setAsideAt < Self.setAsideAgainAfter { return rest(error) }
+        setAsideAt = time
         do throws(DatabaseError) {
-            let name = try FilePlace.setAside(path, at: now(), atMost: Self.maxSetAside)
-            // Always told: this happens to one file once.
+            let name = try FilePlace.setAside(path, at: time, atMost: Self.maxSetAside)
             log.warning("\(path): \(error); \(name), a new file is begun")
             failure = nil
         } catch let second {

@@ -196,11 +196,57 @@ import Testing
             try? store.inDatabase { _ throws(DatabaseError) in
                 throw DatabaseError(.damaged, "malformed", operation: "read")
             }
+            clock.advance(by: LedgerFile.setAsideAgainAfter)
         }
         #expect(store.counters[.written] == 10)
         let kept = try folder.names.filter { $0.contains("damaged") && !$0.hasSuffix("-wal") }
         #expect(kept.count == LedgerFile.maxSetAside)
         #expect(log.warnings.last?.contains("it is removed") == true)
+    }
+
+    @Test("what damages one file after the other is not followed at its pace") func damagedAgain() throws {
+        let store = store()
+        let damage = DatabaseError(.damaged, "malformed", operation: "read")
+        for _ in 0..<100 {
+            store.append(Sample.empty)
+            store.work()
+            try? store.inDatabase { _ throws(DatabaseError) in throw damage }
+        }
+        #expect(try folder.names.filter { $0.contains("damaged") && !$0.hasSuffix("-wal") }.count == 1)
+        #expect(log.warnings.count == 2)  // one file is set aside, the next one rests
+        clock.advance(by: LedgerFile.setAsideAgainAfter)
+        store.work()
+        #expect(store.counters[.written] == 100)
+        #expect(log.lines.last?.hasSuffix("works again") == true)
+    }
+
+    @Test("where none are kept, none are taken") func keepNone() throws {
+        let store = store(keep: .zero)
+        store.append(Sample.empty)
+        store.work()
+        #expect(try store.count() == 0)
+        store.keep(.seconds(1000))
+        store.append(Sample.empty)
+        store.work()
+        #expect(try store.count() == 1)
+        #expect(store.counters[.lost] == 0)
+    }
+
+    @Test("a row that SQLite refuses is lost, counted and told, not tried for ever") func refused() throws {
+        let store = store()
+        store.work()
+        try store.inDatabase { database throws(DatabaseError) in
+            try database.execute(
+                "CREATE TRIGGER no BEFORE INSERT ON fact BEGIN SELECT RAISE(ABORT, 'refused by the test'); END")
+        }
+        store.append(Sample.empty)
+        store.work()
+        #expect(store.counters[.lost] == 1)
+        #expect(log.warnings.count == 1)
+        try store.inDatabase { database throws(DatabaseError) in try database.execute("DROP TRIGGER no") }
+        store.append(Sample.empty)
+        store.work()
+        #expect(store.counters[.written] == 1)
     }
 
     @Test("a file of somebody else's is set aside, not written into") func foreign() throws {

@@ -98,6 +98,16 @@ import Testing
         try expectTrueCounts(store)
     }
 
+    @Test("where all room is taken by what is known, a new client can still come back") func allKnown() throws {
+        let store = store(entries: 20)
+        for number in 0..<30 {
+            try store.allow(.origin(try #require(GreylistOrigin("10.0.\(number).0/24"))), now: clock.now())
+        }
+        #expect(try ask(store, "192.0.2.7") == "wait 300")
+        clock.advance(by: .seconds(300))
+        #expect(try ask(store, "192.0.2.7") == "pass triplet 300")
+    }
+
     @Test("300 threads at once: each triplet is new once, and commits are shared") func threads() throws {
         let store = store()
         let results = Mutex<[GreylistAnswer]>([])

@@ -28,6 +28,33 @@ final class TemporaryFolder: Sendable {
     }
 }
 
+/// A file system of half a megabyte, where we may mount one.
+final class SmallDisk: Sendable {
+    let folder: TemporaryFolder
+
+    init?() throws {
+        folder = try TemporaryFolder()
+        guard geteuid() == 0, mount("none", folder.url.path(), "tmpfs", 0, "size=512k") == 0 else { return nil }
+    }
+    deinit { umount2(folder.url.path(), CInt(MNT_DETACH)) }
+
+    /// Takes all that is left.
+    func fill() throws {
+        let file = open(folder.path("filler"), O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        try #require(file >= 0)
+        let block = [UInt8](repeating: 0, count: 4096)
+        while write(file, block, block.count) > 0 {}
+        close(file)
+    }
+    func empty() throws { try FileManager.default.removeItem(atPath: folder.path("filler")) }
+    /// All files can be read, none written.
+    func remount(readOnly: Bool) throws {
+        let flags = UInt(MS_REMOUNT) | (readOnly ? UInt(MS_RDONLY) : 0)
+        let code = mount("none", folder.url.path(), "tmpfs", flags, "size=512k")
+        try #require(code == 0)
+    }
+}
+
 enum Sample {
     static let start = UnixTime(seconds: 1_790_000_000)
 
