@@ -58,7 +58,7 @@ let package = Package(
         library("PosternDaemon", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "CToml"]),
         library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternDaemon", argumentParser]),
         program("postern-dkim", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
-        program("postern-dmarc", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
+        program("postern-dmarc", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternStore", "PosternMilter", "PosternDaemon"]),
         program("postern-dns", ["PosternMail", "PosternDNS", "PosternAdmission", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
         program("postern", ["PosternAdmin"]),
         program("postern-bench", ["PosternAuth", "PosternDNS", "PosternMail", "PosternPolicy", "PosternSocket", "TestSupport"]),
@@ -73,18 +73,13 @@ let package = Package(
         .target(
             name: "AdmissionSupport", dependencies: ["PosternAdmission", "PosternMail"], path: "Tests/AdmissionSupport",
             swiftSettings: settings),
-        .executableTarget(
-            name: "store-load", dependencies: ["PosternStore", "PosternAdmission", "PosternSocket", "PosternMail"],
-            path: "Tests/StoreLoad", swiftSettings: settings),
         .target(name: "PostfixHarness", dependencies: [], path: "Tests/PostfixHarness", swiftSettings: settings),
         tests("PosternMailTests", ["PosternMail", "TestSupport"]),
         tests("PosternDNSTests", ["PosternDNS", "PosternMail", "CLDNS", "TestSupport"]),
         tests("PosternAdmissionTests", ["PosternAdmission", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternAuthTests", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport", yams]),
         tests("PosternSocketTests", ["PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
-        tests(
-            "PosternStoreTests",
-            ["PosternStore", "PosternAdmission", "PosternMail", "TestSupport", "AdmissionSupport", "PostfixHarness", "store-load"]),
+        tests("PosternStoreTests", ["PosternStore", "PosternAdmission", "PosternMail", "TestSupport", "AdmissionSupport"]),
         tests("PosternMilterTests", ["PosternMilter", "PosternMail", "TestSupport"]),
         tests("PosternPolicyTests", ["PosternPolicy", "PosternSocket", "PosternMail", "TestSupport"]),
         tests(

@@ -11,15 +11,16 @@ struct DMARCDaemon: RunningDaemon {
     private let server: MilterServer
     /// What new sessions begin with; a session keeps what it began with (DESIGN §1, rule 6).
     private let service: Snapshot<JudgingService>
+    private let facts: FactKeeping
     private let client: DNSClient
     private let log: any LogSink
     private let socket: ServedSocket
 
     var openTransactions: Int { server.transactions.current }
-    var counters: [CounterReading] { service.current.counters.readings }
+    var counters: [CounterReading] { service.current.counters.readings + facts.counters }
 
     func adopt(_ configuration: Configuration) {
-        service.replace(by: Self.service(configuration, after: service.current, client, log))
+        service.replace(by: Self.service(configuration, after: service.current, facts, client, log))
     }
 
     func isAlive() -> Bool { server.answers() }
@@ -27,12 +28,14 @@ struct DMARCDaemon: RunningDaemon {
     func stop() {
         server.stop()
         socket.remove()
+        facts.stop()
     }
 
     static func start(_ configuration: Configuration, _ resources: DaemonResources) throws -> any RunningDaemon {
         let log = resources.log
         let client = DNSClient(configuration.listen.dnsClientEndpoint, log: log)
-        let service = Snapshot(service(configuration, after: nil, client, log))
+        let facts = try FactKeeping(configuration, log: log)
+        let service = Snapshot(service(configuration, after: nil, facts, client, log))
         let socket = try resources.milterSocket(
             at: configuration.listen.dmarc, key: "listen.dmarc", mode: configuration.listen.mode)
         let server = try MilterServer(
@@ -46,14 +49,17 @@ struct DMARCDaemon: RunningDaemon {
             DaemonSignals.raise(.stop)
         }.detach()
         log.info("milter on \(socket.place), discovery: \(service.current.discovery.rawValue)")
-        return DMARCDaemon(server: server, service: service, client: client, log: log, socket: socket)
+        return DMARCDaemon(
+            server: server, service: service, facts: facts, client: client, log: log, socket: socket)
     }
 
     private static func service(
-        _ configuration: Configuration, after older: JudgingService?, _ client: DNSClient, _ log: any LogSink
+        _ configuration: Configuration, after older: JudgingService?, _ facts: FactKeeping, _ client: DNSClient,
+        _ log: any LogSink
     ) -> JudgingService {
         JudgingService(
-            configuration, method: method(configuration, log), facts: nil, after: older, log: log,
+            configuration, method: method(configuration, log), facts: facts.ledger(configuration), after: older,
+            log: log,
             clocks: JudgingService.Clocks(now: WallClock.now, monotonic: MonotonicTime.now)
         ) { client.within($0) }
     }

@@ -10,6 +10,12 @@ enum ConfigurationAdvice {
         let tables = configuration.tables
         if let dnsbl = tables[DNSBLTable.declaration.path]?.first { lists(configuration, dnsbl, &reader) }
         if let greylist = tables[GreylistTable.declaration.path]?.first { scores(configuration, greylist, &reader) }
+        if let dmarc = tables[DMARCTable.declaration.path]?.first {
+            DMARCAdvice.give(on: configuration.dmarc, dmarc, &reader)
+        }
+        RuleAdvice.give(
+            on: configuration.rules, tables[RuleTable.declaration.path] ?? [],
+            hasLists: !configuration.dnsbl.lists.isEmpty, &reader)
     }
 
     // MARK: Scores

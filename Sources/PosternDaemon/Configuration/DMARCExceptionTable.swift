@@ -32,7 +32,8 @@ enum DMARCExceptionTable {
 
     static let declaration = TableDeclaration(
         "dmarc.exception", isArray: true,
-        "A trusted forwarder, whose mail the policy is not applied to; all keys that are given must match.",
+        "A trusted forwarder: neither the author's policy nor [spf] is applied to its mail. All keys that are given must "
+            + "match.",
         keys: [client, dkimDomain, author, reason])
 }
 

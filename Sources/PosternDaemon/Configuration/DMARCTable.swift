@@ -38,7 +38,7 @@ enum DMARCTable {
         "What is done with mail that has no From, several From fields, or a From that is no address.")
     static let mailingList = Key(
         "mailing_list", .action(.accept, .quarantine, .hold, .reject), default: .quarantine,
-        "Instead of on_reject, for mail with List-Id that passes SPF for itself: lists break signatures.")
+        "Instead of a stricter on_reject, for mail with List-Id that passes SPF for itself: lists break signatures.")
     static let require = Key(
         "require", .list(of: .domainPattern), default: [],
         "Author domains that must pass, whatever they publish: \"example.com\", \"*.example.com\".")

@@ -1,0 +1,44 @@
+// facts.sqlite and the thread that writes it, for as long as the daemon runs.
+
+import Glibc
+import PosternDaemon
+import PosternMail
+import PosternSocket
+import PosternStore
+import Synchronization
+
+final class FactKeeping: Sendable {
+    private let store: FactStore
+    private let hasEnded = Atomic<Bool>(false)
+
+    /// How long the end waits for the last facts: a disk that hangs must not keep the daemon from stopping.
+    private static let stopLimit = Duration.seconds(5)
+
+    /// Nothing is opened before the first fact.
+    init(_ configuration: Configuration, log: any LogSink) throws(SocketError) {
+        let store = FactStore(
+            path: configuration.state.directory + "/facts.sqlite", keep: configuration.dmarc.facts, log: log,
+            now: WallClock.now)
+        self.store = store
+        try Thread.start(name: "facts") { [self] in
+            store.run()
+            hasEnded.store(true, ordering: .releasing)
+        }.detach()
+    }
+
+    var counters: [CounterReading] { store.counters.readings }
+
+    /// Keeps facts as long as a configuration says.
+    /// - Returns: where facts go; nil where none are kept.
+    func ledger(_ configuration: Configuration) -> (any FactLedger)? {
+        store.keep(configuration.dmarc.facts)
+        return configuration.dmarc.facts > .zero ? store : nil
+    }
+
+    /// Writes what is there.
+    func stop() {
+        store.stop()
+        let deadline = MonotonicTime.after(Self.stopLimit)
+        while !hasEnded.load(ordering: .acquiring), !deadline.isPast { usleep(5000) }
+    }
+}
