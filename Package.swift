@@ -73,13 +73,18 @@ let package = Package(
         .target(
             name: "AdmissionSupport", dependencies: ["PosternAdmission", "PosternMail"], path: "Tests/AdmissionSupport",
             swiftSettings: settings),
+        .executableTarget(
+            name: "store-load", dependencies: ["PosternStore", "PosternAdmission", "PosternSocket", "PosternMail"],
+            path: "Tests/StoreLoad", swiftSettings: settings),
         .target(name: "PostfixHarness", dependencies: [], path: "Tests/PostfixHarness", swiftSettings: settings),
         tests("PosternMailTests", ["PosternMail", "TestSupport"]),
         tests("PosternDNSTests", ["PosternDNS", "PosternMail", "CLDNS", "TestSupport"]),
         tests("PosternAdmissionTests", ["PosternAdmission", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PosternAuthTests", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport", yams]),
         tests("PosternSocketTests", ["PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
-        tests("PosternStoreTests", ["PosternStore", "PosternAdmission", "PosternMail", "TestSupport", "AdmissionSupport"]),
+        tests(
+            "PosternStoreTests",
+            ["PosternStore", "PosternAdmission", "PosternMail", "TestSupport", "AdmissionSupport", "PostfixHarness", "store-load"]),
         tests("PosternMilterTests", ["PosternMilter", "PosternMail", "TestSupport"]),
         tests("PosternPolicyTests", ["PosternPolicy", "PosternSocket", "PosternMail", "TestSupport"]),
         tests(
