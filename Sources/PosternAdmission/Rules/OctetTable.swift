@@ -14,25 +14,19 @@ struct OctetTable: Sendable {
 
     var isEmpty: Bool { ends.isEmpty }
 
-    init(_ texts: some Sequence<some Collection<UInt8>>) {
-        var seen: Set<ArraySlice<UInt8>> = []
-        for text in texts {
-            let key = text.asciiLowercased[...]
-            guard seen.insert(key).inserted else { continue }
-            keys += key
-            ends.append(UInt32(keys.count))  // list files have 16 MiB at most
-        }
+    init(_ texts: some Collection<ArraySlice<UInt8>>) {
         var capacity = 2
-        while capacity < ends.count * 2 { capacity *= 2 }
+        while capacity < texts.count * 2 { capacity *= 2 }
         slots = Array(repeating: 0, count: capacity)
-        var start = 0
-        for (number, end) in ends.enumerated() {
+        for text in texts {
             var hash = Hash()
-            for octet in keys[start..<Int(end)].reversed() { hash.combine(octet) }
+            for octet in text.reversed() { hash.combine(octet.asciiLowercased) }
+            guard !contains(text, hash) else { continue }
+            for octet in text { keys.append(octet.asciiLowercased) }
+            ends.append(UInt32(keys.count))  // list files have 16 MiB at most
             var slot = hash.slot(capacity)
             while slots[slot] != 0 { slot = (slot + 1) & (capacity - 1) }
-            slots[slot] = UInt32(number + 1)
-            start = Int(end)
+            slots[slot] = UInt32(ends.count)
         }
     }
 

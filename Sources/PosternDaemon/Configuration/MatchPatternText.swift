@@ -1,5 +1,6 @@
 // How patterns are written in rules, limits and exceptions. What matches them is the judges'.
 
+internal import PosternAdmission
 internal import PosternMail
 
 extension TextType<MatchPattern> {
@@ -135,7 +136,11 @@ extension TextType<MatchPattern> {
         guard !text.utf8.contains(where: \.isASCIIControl) else {
             throw Unfit("expected an expression without control characters, found \(quoted(text))")
         }
-        return .expression(String(text.dropFirst().dropLast()))
+        do throws(ExpressionError) {
+            return .expression(try TextExpression(String(text.dropFirst().dropLast())).text)
+        } catch {
+            throw Unfit("\(error), in the expression \(quoted(text))")
+        }
     }
 }
 

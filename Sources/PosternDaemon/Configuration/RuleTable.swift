@@ -50,24 +50,24 @@ extension RuleSettings {
         return reader.opensFiles ? rules : []
     }
 
-    /// The rules so far that end the list, by their conditions.
+    /// The rules so far that end the list.
     private struct Ends {
-        private var paths: [Set<RuleCondition>: String] = [:]
+        private var rules: [(conditions: [RuleCoverage], path: String)] = []
 
-        /// Reports a rule that is never reached: a rule above it has the same conditions, or one of them alone, and
-        /// ends the list. Other ways are not looked for.
+        /// Reports a rule that is never reached: a rule above it matches all that it matches, and ends the list.
         mutating func report(_ rule: RuleSettings, _ table: TableValues, _ reader: inout ValueReader) {
             // Lists in files that are not opened here would look alike, and empty ones match nothing yet.
             guard reader.opensFiles, !rule.conditions.contains(where: \.values.isEmpty) else { return }
-            let conditions = Set(rule.conditions)
-            var above = paths[conditions]
-            for condition in rule.conditions where above == nil { above = paths[[condition]] }
+            let above = rules.first { above in
+                above.conditions.allSatisfy { condition in rule.conditions.contains(where: condition.isImplied) }
+            }
             if let above {
                 reader.report(
-                    "expected a rule that can be reached, found that \(above) ends the list for all that it matches",
+                    "expected a rule that can be reached, found that \(above.path) ends the list for all that it "
+                        + "matches",
                     at: table.position, keyPath: table.path)
             } else if rule.action?.endsList == true, !rule.shadow {
-                paths[conditions] = table.path
+                rules.append((rule.conditions.map { RuleCoverage($0, atMost: RuleCoverage.maxCompared) }, table.path))
             }
         }
     }
@@ -88,6 +88,7 @@ extension RuleSettings {
             values[key].map { RuleCondition(attribute: key.attribute, isNegated: key.isNegated, values: $0) }
         }
         Self.reportContradictions(conditions, values, &reader)
+        Self.reportCrowds(conditions, values, &reader)
         let skip = Set(values[RuleTable.skip]).union(written?.skip ?? [])
         if values.held(RuleTable.skip) != nil, skip.isEmpty, !values.gives(RuleTable.action) {
             reader.report(
@@ -103,48 +104,60 @@ extension RuleSettings {
         self.init(name: name, conditions: conditions, skip: skip, action: action, shadow: shadow)
     }
 
-    /// Reports rules that can never match, since all values of a key are among those of its `not_` form.
+    /// Reports conditions with more expressions than the judge takes: each is tried for each request.
+    private static func reportCrowds(
+        _ conditions: [RuleCondition], _ values: TableValues, _ reader: inout ValueReader
+    ) {
+        for condition in conditions {
+            guard case .patterns(let patterns) = condition.values,
+                let key = RuleAttribute.keys.first(where: {
+                    $0.attribute == condition.attribute && $0.isNegated == condition.isNegated
+                })
+            else { continue }
+            let count = patterns.lazy.filter { if case .expression = $0 { true } else { false } }.count
+            guard count > PatternTable.maxExpressions else { continue }
+            reader.report(
+                "expected at most \(PatternTable.maxExpressions) expressions, found \(count); they are tried one by one",
+                at: values.position(of: key), keyPath: "\(values.path).\(key.name)")
+        }
+    }
+
+    /// Reports rules that can never match: no value fulfils a condition, or none fulfils two of them.
     private static func reportContradictions(
         _ conditions: [RuleCondition], _ values: TableValues, _ reader: inout ValueReader
     ) {
         guard reader.opensFiles else { return }  // without its files a list is not whole
-        for condition in conditions where !condition.isNegated {
-            let opposite = conditions.first { $0.attribute == condition.attribute && $0.isNegated }
-            guard let opposite, condition.values.isCovered(by: opposite.values),
-                let key = RuleAttribute.keys.first(where: { $0.attribute == condition.attribute && !$0.isNegated })
-            else { continue }
+        func report(_ expected: String, _ condition: RuleCondition) {
+            let key = RuleAttribute.keys.first {
+                $0.attribute == condition.attribute && $0.isNegated == condition.isNegated
+            }
+            guard let key else { return }
             reader.report(
-                "expected values that not_\(key.name) leaves over, found none: the rule can never match",
-                at: values.position(of: key), keyPath: "\(values.path).\(key.name)")
+                "expected \(expected), found none: the rule can never match", at: values.position(of: key),
+                keyPath: "\(values.path).\(key.name)")
         }
-    }
-}
-
-extension RuleCondition.Values {
-    fileprivate var isEmpty: Bool {
-        switch self {
-        case .patterns(let values): values.isEmpty
-        case .numbers(let values): values.isEmpty
-        case .times(let values): values.isEmpty
-        case .weekdays(let values): values.isEmpty
-        case .spf(let values): values.isEmpty
+        for condition in conditions {
+            if let impossible = condition.impossibility {
+                report(impossible, condition)
+            } else if !condition.isNegated,
+                let opposite = conditions.first(where: { $0.attribute == condition.attribute && $0.isNegated }),
+                RuleCoverage(opposite).holds(condition.values)
+            {
+                report("values that not_\(condition.attribute.rawValue) leaves over", condition)
+            }
         }
-    }
-
-    /// Whether each value is also one of the other's, or within one of its networks. Other ways are not looked for.
-    fileprivate func isCovered(by other: RuleCondition.Values) -> Bool {
-        func among<Value: Hashable>(_ values: [Value], _ others: [Value]) -> Bool {
-            let others = Set(others)
-            return !values.isEmpty && values.allSatisfy(others.contains)
-        }
-        switch (self, other) {
-        case (.patterns(let values), .patterns(let others)): return among(values, others)
-        case (.numbers(let values), .numbers(let others)): return among(values, others)
-        case (.times(let values), .times(let others)): return among(values, others)
-        case (.weekdays(let values), .weekdays(let others)):
-            return among(Array(Set(values.flatMap(\.days))), others.flatMap { Array($0.days) })
-        case (.spf(let values), .spf(let others)): return among(values, others)
-        default: return false
+        for (mailbox, domain) in [(RuleAttribute.sender, RuleAttribute.senderDomain), (.recipient, .recipientDomain)] {
+            guard let named = conditions.first(where: { $0.attribute == mailbox && !$0.isNegated }),
+                case .patterns(let patterns) = named.values, !patterns.isEmpty
+            else { continue }
+            for condition in conditions where condition.attribute == domain && !condition.values.isEmpty {
+                let coverage = RuleCoverage(condition)
+                guard patterns.allSatisfy({ coverage.holdsDomain(of: $0) == condition.isNegated }) else { continue }
+                report(
+                    condition.isNegated
+                        ? "values that not_\(domain.rawValue) leaves over" : "values in one of \(domain.rawValue)",
+                    named)
+            }
         }
     }
 }
