@@ -13,6 +13,9 @@ enum ConfigurationAdvice {
         if let dmarc = tables[DMARCTable.declaration.path]?.first {
             DMARCAdvice.give(on: configuration.dmarc, dmarc, &reader)
         }
+        RuleAdvice.give(
+            on: configuration.rules, tables[RuleTable.declaration.path] ?? [],
+            hasLists: !configuration.dnsbl.lists.isEmpty, &reader)
     }
 
     // MARK: Scores
