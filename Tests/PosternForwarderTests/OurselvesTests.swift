@@ -35,6 +35,17 @@ struct OurselvesTests {
             ])
     }
 
+    @Test("not even again for the question that found it out")
+    func secondPass() throws {
+        let dead = try FakeUpstream.deadUpstream()
+        let rig = try Rig([], listen: [.udp(host: "127.0.0.1", port: 0)])
+        let ourselves = Upstream(.v4(0x7F00_0001), port: try port(rig))
+        rig.server.reload(ForwarderSettings(upstreams: [ourselves, dead], listen: []))
+        #expect(try rig.ask("a.test TXT") == .temporaryFailure("SERVFAIL"))
+        #expect(rig.server.counters.upstreamQueries == 3)  // ourselves, the dead one, and that again
+        #expect(rig.log.warnings.count == 2)
+    }
+
     @Test("the cookie of a client is none of ours")
     func client() throws {
         let upstream = try FakeUpstream(zone: "a.test. 300 TXT one")

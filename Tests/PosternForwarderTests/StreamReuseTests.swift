@@ -71,18 +71,20 @@ struct StreamReuseTests {
                     """ + answered("d.test") + answered("c.test")
         ),
         (
-            "once: when the new connection ends too, the next upstream is asked",
+            "once: when the new connection ends too, though it replied, the next upstream is asked",
             first + truncated("b.test") + """
                 sent 192.0.2.1 b.test A tcp
                 hangup 192.0.2.1
                 dialed 192.0.2.1
                 opened 192.0.2.1
                 sent 192.0.2.1 b.test A tcp
-                hangup 192.0.2.1
-                warning upstream 192.0.2.1: it closed the TCP connection; trying 192.0.2.2
-                sent 192.0.2.2 b.test A
 
-                """ + answered("b.test", "192.0.2.2")
+                """ + truncated("c.test") + "sent 192.0.2.1 c.test A tcp\n" + answered("c.test") + """
+                    hangup 192.0.2.1
+                    warning upstream 192.0.2.1: it closed the TCP connection; trying 192.0.2.2
+                    sent 192.0.2.2 b.test A
+
+                    """ + answered("b.test", "192.0.2.2")
         ),
         (
             "a connection that never replied and ends is the upstream's failure",
