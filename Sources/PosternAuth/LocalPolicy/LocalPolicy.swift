@@ -54,6 +54,11 @@ public struct LocalDecision: Sendable {
         public var disposition: DMARCDisposition
         /// Nil where the policy was applied as published.
         public var override: DMARCOverride?
+
+        public init(disposition: DMARCDisposition, override: DMARCOverride? = nil) {
+            self.disposition = disposition
+            self.override = override
+        }
     }
 
     /// The strictest of all that is to be done.
