@@ -125,6 +125,14 @@ struct RuleCheckTests {
         #expect(problems.map(\.text) == expected)
     }
 
+    @Test("a rule that greylists and skips greylisting")
+    func bothWays() {
+        #expect(
+            read(Self.rule("helo = [\"x\"]\nskip = [\"greylist\"]", "greylist")).problems.map(\.description) == [
+                "postern.toml:5:10: rule[1].action: expected greylisting or skipping it, found both"
+            ])
+    }
+
     // MARK: Advice
 
     private static func advice(_ text: String) -> [String] {

@@ -90,7 +90,7 @@ extension RuleAttribute {
         case .senderDomain: "Its domain: domains, \"*.example.com\", \"/EXPRESSION/\"."
         case .recipient: "The recipient."
         case .recipientDomain: "Its domain."
-        case .size: "The size that the client announced (SIZE)."
+        case .size: "The size that the client announced (SIZE); unknown if it did not."
         case .saslUsername: "The login; \"\" for none."
         case .saslMethod: "How the client logged in."
         case .saslSender: "The sender that the client claims to have logged in (AUTH=)."

@@ -17,14 +17,17 @@ enum RuleTable {
         "action", .text(.ruleAction), example: WrittenAction.example("reject 5.7.1 You are not me"),
         "What is done: accept (no more checks of ours), reject and defer with [CODE] [STATUS] TEXT, hold TEXT, "
             + "greylist, redirect ADDRESS, filter TRANSPORT:DESTINATION: these end the list. "
-            + "score NUMBER, prepend FIELD: TEXT, bcc ADDRESS: these go on.")
+            + "score NUMBER, prepend FIELD: TEXT, bcc ADDRESS: these go on. Postfix takes one action for a recipient: "
+            + "of several prepend and bcc the first, none where something refuses.")
     static let shadow = Key("shadow", .boolean, default: false, "Only log and count that it matches, and go on.")
 
     static let declaration = TableDeclaration(
         "rule", isArray: true,
         "A rule of postern-policy; write this table once for each. They are tried in order, before DNS lists and "
             + "greylisting. All conditions that are given must hold, by any of their values; not_KEY instead of KEY "
-            + "negates. Long lists go to files: client = \"file:partners\".",
+            + "negates. What is not known when Postfix asks, such as a size that was not announced, fulfils neither. "
+            + "Long lists go to files: client = \"file:partners\". /EXPRESSION/ is in Perl's syntax, without regard to "
+            + "case, without back-references and look-around.",
         keys: [name, action, skip, shadow] + RuleAttribute.keys)
 }
 
@@ -96,6 +99,11 @@ extension RuleSettings {
                 at: values.position(of: RuleTable.skip), keyPath: "\(values.path).skip")
         }
         let action = written?.action
+        if action == .greylist, skip.contains(.greylist) {
+            reader.report(
+                "expected greylisting or skipping it, found both", at: values.position(of: RuleTable.action),
+                keyPath: "\(values.path).action")
+        }
         let shadow = values[RuleTable.shadow] || written?.isShadow == true
         // A condition that was not read must not read as one that holds.
         guard let name = values[RuleTable.name], !keys.isEmpty, conditions.count == keys.count,
