@@ -111,7 +111,7 @@ public final class FactStore: FactLedger {
             let (waiting, isStopping) = queue.withLock { ($0.facts.count, $0.isStopping) }
             if !isStopping {
                 // With facts that could not be written the next try comes as soon as the file may be tried again.
-                signal.wait(atMost: waiting > 0 ? LedgerFile.retryAfter : Self.pruneEvery)
+                signal.wait(atMost: waiting > 0 ? LedgerFile.rest(after: .full) : Self.pruneEvery)
                 let (gathered, isStopping) = queue.withLock { ($0.facts.count, $0.isStopping) }
                 if (1..<limits.batch).contains(gathered), !isStopping { signal.wait(atMost: limits.gather) }
             }
@@ -218,14 +218,14 @@ extension FactStore {
     public func facts(
         since: UnixTime, before: UnixTime, after: FactCursor? = nil, limit: Int = 500
     ) throws(DatabaseError) -> FactPage {
-        try transaction { database throws(DatabaseError) in
+        try file.use { database throws(DatabaseError) in
             try database.facts(since: since, before: before, after: after, limit: limit)
         }
     }
 
     /// How many messages' facts the file has.
     public func count() throws(DatabaseError) -> Int {
-        try transaction { database throws(DatabaseError) in
+        try file.use { database throws(DatabaseError) in
             Int(clamping: try database.integer("SELECT count(*) FROM fact") ?? 0)
         }
     }

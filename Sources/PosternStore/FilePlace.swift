@@ -41,15 +41,16 @@ struct FilePlace: Equatable {
             throw DatabaseError(
                 .damaged, "expected a regular file with one name, found another kind", operation: "open")
         }
-        if status.st_mode & 0o077 != 0, chmod(real, 0o600) != 0 { throw failure("chmod") }
+        if status.st_mode & 0o777 != 0o600, chmod(real, 0o600) != 0 { throw failure("chmod") }
         return real
     }
 
-    /// Whether the file is there and we may not write to it, though its folder would let us.
+    /// Whether the file is there and its owner or mode keeps us from it; not a file system that nobody may write to.
     static func isForbidden(_ path: String) -> Bool {
         var status = stat()
-        return lstat(path, &status) == 0 && (access(path, R_OK | W_OK) != 0 || status.st_uid != geteuid())
-            && errno != EROFS
+        guard lstat(path, &status) == 0, geteuid() != 0 else { return false }
+        if access(path, R_OK | W_OK) != 0 { return errno == EACCES || errno == EPERM }
+        return status.st_uid != geteuid()
     }
 
     /// Renames the file and its companions, or removes them when enough were renamed before.

@@ -4,11 +4,9 @@
 // - Damaged, none of ours, or not ours to write: renamed to NAME.damaged-TIME, at most `maxSetAside` of them, and a new
 //   one is begun. No message waits for a copy or a repair.
 // - Full disk, read-only file system, I/O errors, another process: the file stays; it is tried again every
-//   `retryAfter`, and the log says when it works again.
+//   10 s, and the log says when it works again.
 // - Deleted or replaced under us: what is at the path now is opened.
 
-internal import CSQLite
-import Glibc
 import PosternMail
 import Synchronization
 
@@ -16,8 +14,10 @@ final class LedgerFile: @unchecked Sendable {
     // Unchecked: everything that changes, and SQLite's connection, is touched only in `use` and `close`, under `lock`.
     private let lock = Mutex(())
 
-    /// What goes wrong within this of the last failure is not tried again.
-    static let retryAfter = Duration.seconds(10)
+    /// After a failure nothing is tried for this long. Somebody else who has the file is a daemon that is just ending.
+    static func rest(after meaning: DatabaseError.Meaning) -> Duration {
+        meaning == .busy ? .seconds(1) : .seconds(10)
+    }
     /// Damaged files that are kept. A disk that damages files shall not be filled with them.
     static let maxSetAside = 4
     /// One file is set aside in this time at most: whatever damages them goes on doing so.
@@ -83,7 +83,7 @@ final class LedgerFile: @unchecked Sendable {
     private var isResting: Bool {
         guard let failure else { return false }
         let time = now()
-        return time >= failure.at && time - failure.at < Self.retryAfter  // a clock that was set back ends the rest
+        return time >= failure.at && time - failure.at < Self.rest(after: failure.error.meaning)  // a clock that was set back ends the rest
     }
 
     private func opened() throws(DatabaseError) -> Database {
@@ -120,9 +120,9 @@ final class LedgerFile: @unchecked Sendable {
     private func fail(_ error: DatabaseError) {
         database?.leaveAsIs()
         letGo()
-        guard error.meaning == .damaged || error.meaning == .forbidden && FilePlace.isForbidden(path) else {
-            return rest(error)
-        }
+        // A file that can only be read shows as one error or another: SQLite cannot lock it.
+        let isInTheWay = [.forbidden, .trouble].contains(error.meaning) && FilePlace.isForbidden(path)
+        guard error.meaning == .damaged || isInTheWay else { return rest(error) }
         let time = now()
         if let setAsideAt, time >= setAsideAt, time - setAsideAt < Self.setAsideAgainAfter { return rest(error) }
         setAsideAt = time
@@ -148,7 +148,8 @@ final class LedgerFile: @unchecked Sendable {
             if isAgain, time >= told.at { return }
         }
         told = (error.meaning, time)
-        log.warning("\(path): \(error); \(meanwhile), trying again every \(Self.retryAfter.components.seconds) s")
+        let rest = Self.rest(after: error.meaning).components.seconds
+        log.warning("\(path): \(error); \(meanwhile), trying again every \(rest) s")
     }
 
     private func recovered() {

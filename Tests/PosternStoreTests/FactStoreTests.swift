@@ -141,6 +141,16 @@ import Testing
         #expect(try folder.mode("facts.sqlite-wal") == 0o600)
     }
 
+    @Test("a file with another mode gets ours", arguments: [0o400, 0o666, 0o640]) func otherMode(mode: Int) throws {
+        let old = store()
+        old.append(Sample.empty)
+        old.stop()
+        old.run()
+        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: folder.path("facts.sqlite"))
+        #expect(try store().count() == 1)
+        #expect(try folder.mode("facts.sqlite") == 0o600)
+    }
+
     @Test("the file keeps to its size: the oldest facts go") func size() throws {
         let store = store { $0.octets = 400_000 }
         for number in 0..<3000 {
