@@ -56,7 +56,7 @@ let package = Package(
         library("PosternPolicy", ["PosternMail", "PosternSocket"]),
         library("PosternForwarder", ["PosternMail", "PosternDNS", nioCore, nioPosix]),
         library("PosternDaemon", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "CToml"]),
-        library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternDaemon", argumentParser]),
+        library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternDaemon", argumentParser]),
         program("postern-dkim", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
         program("postern-dmarc", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternStore", "PosternMilter", "PosternDaemon"]),
         program("postern-dns", ["PosternMail", "PosternDNS", "PosternAdmission", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
@@ -96,7 +96,7 @@ let package = Package(
         tests("PosternAdminTests", ["PosternAdmin", "PosternDaemon", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("SigningFilterTests", ["postern-dkim", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("JudgingFilterTests", ["postern-dmarc", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
-        tests("DNSDaemonTests", ["postern-dns", "PosternForwarder", "PosternDaemon", "PosternDNS", "PosternMail"]),
+        tests("DNSDaemonTests", ["postern-dns", "PosternForwarder", "PosternDaemon", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("EndToEndTests", ["PostfixHarness", "TestSupport"]),
     ],
     cxxLanguageStandard: .cxx17

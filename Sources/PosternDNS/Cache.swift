@@ -266,5 +266,5 @@ public struct Cache: Sendable {
 
 extension ResponseBody {
     /// NXDOMAIN or NODATA: the records, if any, are only the CNAMEs before it. Source: RFC 2308 §2.
-    var answersNothing: Bool { rcode == .nameError || isNoData }
+    public var answersNothing: Bool { rcode == .nameError || isNoData }
 }

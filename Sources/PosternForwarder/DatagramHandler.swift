@@ -43,11 +43,11 @@ final class DatagramHandler: ChannelInboundHandler {
         }
         // RFC 6891 §6.2.4: never more than the client takes, nor than what surely passes.
         let most = query.datagramOctets.map { min(Int($0), Int(DNSCodec.datagramOctets)) } ?? Self.plainOctets
-        if let (body, elapsed) = forwarder.find(query.question) {
+        if let (body, elapsed) = forwarder.find(query.question, from: .udp) {
             write(body.message(for: query, elapsed: elapsed, maxOctets: most), to: client)
             return
         }
-        forwarder.wait(for: query.question, client: .datagrams) { [self] body in
+        forwarder.wait(for: query.question, client: .datagrams, from: .udp) { [self] body in
             write(body.message(for: query, elapsed: 0, maxOctets: most), to: client)
             context.flush()
         }

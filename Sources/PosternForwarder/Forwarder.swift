@@ -11,7 +11,7 @@ final class Forwarder {
     let log: any LogSink
     let now: @Sendable () -> UnixTime
     private(set) var settings: ForwarderSettings
-    private var cache: Cache
+    var cache: Cache
     /// All upstreams, those of zones too.
     private var upstreams: [Upstream: UpstreamState]
     private var rates: [DomainName: QuestionRate] = [:]
@@ -20,6 +20,11 @@ final class Forwarder {
     /// Under way; at most one for each upstream.
     private var probes: [ObjectIdentifier: UpstreamProbe] = [:]
     var counters = ForwarderCounters()
+    private(set) var bookkeeping = Bookkeeping()
+    /// Where the answer that is just being given came from.
+    private(set) var lastSource = AnswerSource.cached
+    /// Notes the way of the question that is just being asked.
+    var tracing: TraceRecorder?
 
     /// Questions being asked upstream or in line for it, each once.
     private var inquiries: [Question: Inquiry] = [:]
@@ -48,6 +53,7 @@ final class Forwarder {
         self.now = now
         cache = Cache(settings.cache)
         upstreams = Self.states(settings, known: [:])
+        bookkeeping.adopt(settings)
     }
 
     /// Takes new upstreams, bounds and static data; questions in flight end with what they began with.
@@ -55,6 +61,7 @@ final class Forwarder {
         upstreams = Self.states(settings, known: upstreams)
         rates = rates.filter { settings.zonesByName[$0.key]?.questionsPerSecond != nil }
         cache.adopt(settings.cache)
+        bookkeeping.adopt(settings)
         self.settings = settings
     }
 
@@ -64,6 +71,8 @@ final class Forwarder {
         let all = settings.upstreams + settings.zones.flatMap(\.upstreams)
         return Dictionary(all.map { ($0, known[$0] ?? UpstreamState($0)) }, uniquingKeysWith: { first, _ in first })
     }
+
+    var allUpstreams: [UpstreamState] { Array(upstreams.values) }
 
     /// Whom to ask, in the order of the settings.
     func upstreams(for rules: Rules) -> [UpstreamState] {
@@ -124,23 +133,34 @@ final class Forwarder {
         return snapshot
     }
 
-    func flush() { cache.removeAll() }
-
     // MARK: Asking
 
     /// The answer that is here already: from the static zone or the cache.
-    func find(_ question: Question) -> (body: ResponseBody, elapsed: UInt32)? {
+    /// - Parameter origin: whom the question is told of in statistics.
+    func find(
+        _ question: Question, from origin: ForwarderStatistics.Client = .others
+    ) -> (body: ResponseBody, elapsed: UInt32)? {
         counters.queries += 1
+        bookkeeping.begin(question.type == .txt, question.name, origin)
+        var found: (body: ResponseBody, elapsed: UInt32)?
         if let body = staticBody(for: question) {
             counters.staticAnswers += 1
-            return (body, 0)
+            lastSource = .local
+            found = (body, 0)
+        } else {
+            found = findInCache(question)
         }
-        return findInCache(question)
+        if let found {
+            bookkeeping.end(
+                question.type == .txt, question.name, origin, lastSource, failed: found.body.rcode == .serverFailure)
+        }
+        return found
     }
 
     private func findInCache(_ question: Question) -> (body: ResponseBody, elapsed: UInt32)? {
         guard let found = cache.find(question, now: now()) else { return nil }
         counters.hits += 1
+        lastSource = found.source == .stale ? .stale : .cached
         switch found.source {
         case .fresh: break
         case .cut: counters.cutAnswers += 1
@@ -160,7 +180,17 @@ final class Forwarder {
 
     /// Asks upstream for what `find` did not have; `done` is called once, perhaps before this returns.
     /// - Parameter client: whom the question is counted with.
-    func wait(for question: Question, client: Account, _ done: @escaping (ResponseBody) -> Void) {
+    /// - Parameter origin: as for `find`.
+    func wait(
+        for question: Question, client: Account, from origin: ForwarderStatistics.Client = .others,
+        _ whenDone: @escaping (ResponseBody) -> Void
+    ) {
+        let done = { [self] (body: ResponseBody) in
+            bookkeeping.end(
+                question.type == .txt, question.name, origin, lastSource, failed: body.rcode == .serverFailure)
+            whenDone(body)
+        }
+        lastSource = .asked
         if case .continues(let links, let next)? = settings.staticZone.lookup(question) {
             waitForTarget(next, of: question, behind: links, client: client, done)
         } else {
@@ -186,7 +216,9 @@ final class Forwarder {
     private func join(_ question: Question, _ client: Account, _ done: @escaping (ResponseBody) -> Void) {
         if let inquiry = inquiries[question], waiters < Self.maxWaiters {
             counters.joined += 1
+            inquiry.traces += [tracing].compactMap(\.self)
             if inquiry.isLate, let stale = staleBody(for: question) {
+                lastSource = .stale
                 done(stale)
             } else {
                 waiters += 1
@@ -196,6 +228,7 @@ final class Forwarder {
             return
         }
         let inquiry = Inquiry(question, forwarder: self, client: client)
+        inquiry.traces += [tracing].compactMap(\.self)
         guard isWithinRate(inquiry.rules) else {
             warn("a zone has used up its questions_per_second; more are answered SERVFAIL")
             turnAway(question, done)
@@ -216,7 +249,9 @@ final class Forwarder {
 
     private func turnAway(_ question: Question, _ done: (ResponseBody) -> Void) {
         counters.turnedAway += 1
-        done(staleBody(for: question) ?? ResponseBody(question: question, rcode: .serverFailure))
+        let stale = staleBody(for: question)
+        lastSource = stale == nil ? .asked : .stale
+        done(stale ?? ResponseBody(question: question, rcode: .serverFailure))
     }
 
     /// Whether the zone's questions a second allow one more, which is then counted.
@@ -259,7 +294,10 @@ final class Forwarder {
         inquiry.waiters = []
         waiters -= answered.count
         counters.staleAnswers += UInt64(answered.count)
-        for done in answered { done(found.body) }
+        for done in answered {
+            lastSource = .stale
+            done(found.body)
+        }
     }
 
     /// An inquiry's end: its waiters are answered and the next in line begins.
@@ -270,6 +308,7 @@ final class Forwarder {
         if inquiry.isPrefetch { prefetching -= 1 }
         let bounds = settings.bounds(settings.rules(for: question), resolution)
         var body = bounds.limited(ResponseBody(question: question, resolution))
+        var source = AnswerSource.asked
         if body.rcode == .serverFailure {
             if isBogus {
                 counters.bogusAnswers += 1
@@ -279,6 +318,7 @@ final class Forwarder {
             if !inquiry.waiters.isEmpty {
                 if let found = cache.stale(question, now: now()) {
                     body = found.body
+                    source = .stale
                     counters.staleAnswers += UInt64(inquiry.waiters.count)
                 } else {
                     counters.givenUp += 1
@@ -291,7 +331,10 @@ final class Forwarder {
         for next in admission.leave(inquiry) {
             loop.assumeIsolated().execute { next.start() }  // later: it might end at once, and so on through the line
         }
-        for done in inquiry.waiters { done(body) }
+        for done in inquiry.waiters {
+            lastSource = source  // whoever was answered before may have asked again
+            done(body)
+        }
     }
 
     /// Ends everything in flight, with SERVFAIL.

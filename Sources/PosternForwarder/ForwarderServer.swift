@@ -91,9 +91,6 @@ public final class ForwarderServer: Sendable {
     /// Runs `body` on the event loop, later; not at all where there is none. A watchdog's question: does it still turn?
     public func heartbeat(_ body: @escaping @Sendable () -> Void) { withRunning { $0.later(body) } }
 
-    /// Forgets all cached answers.
-    public func flushCache() { withRunning { running in running.onLoop { $0.flush() } } }
-
     /// What was counted until now.
     public var counters: ForwarderCounters {
         let (running, last): (Running?, ForwarderCounters) = state.withLock { state in
@@ -111,6 +108,15 @@ public final class ForwarderServer: Sendable {
         state.withLock { state in
             if case .running(let running) = state { running.endpoints } else { [] }
         }
+    }
+
+    /// Runs `body` on the event loop and waits for it; nil where there is none.
+    @discardableResult
+    func onLoop<Value: Sendable>(_ body: @escaping @Sendable (Forwarder) -> Value) -> Value? {
+        let running: Running? = state.withLock { state in
+            if case .running(let running) = state { running } else { nil }
+        }
+        return running?.onLoop(body)
     }
 
     private func withRunning(_ body: (Running) -> Void) {

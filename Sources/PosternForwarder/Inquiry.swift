@@ -12,6 +12,8 @@ final class Inquiry: Applicant, TryOwner {
     let question: Question
     let rules: Rules
     var waiters: [(ResponseBody) -> Void] = []
+    /// Told of every step.
+    var traces: [TraceRecorder] = []
 
     private unowned let forwarder: Forwarder
     private var plan: ArraySlice<UpstreamState> = []
@@ -105,6 +107,7 @@ final class Inquiry: Applicant, TryOwner {
         let attempt = UpstreamTry(question, upstream, transport, timeout: timeout, forwarder, owner: self)
         tries.append(attempt)
         current = attempt
+        note(.asked(isStream: transport.isStream, withEDNS: transport.withEDNS), upstream)
         schedule(in: timeout) { [weak self] in self?.timedOut(attempt) }
         attempt.start(forwarder, timeout: timeout)
     }
@@ -118,6 +121,7 @@ final class Inquiry: Applicant, TryOwner {
             failed(attempt, reason, isWorthALine: true)
             return
         }
+        note(.failed(reason), attempt.upstream)
         ask(
             attempt.upstream,
             UpstreamTry.Transport(
@@ -177,6 +181,8 @@ final class Inquiry: Applicant, TryOwner {
         current = nil
         failure = reason
         forwarder.counters.upstreamFailures += 1
+        attempt.upstream.failures += 1
+        note(.failed(reason), attempt.upstream)
         if !attempt.hasReplied { attempt.upstream.wasSilent(now: forwarder.now()) }
         if isWorthALine, !attempt.upstream.isSelf, attempt.upstream.mayWarn(now: forwarder.now()) {
             let next =
@@ -245,6 +251,7 @@ final class Inquiry: Applicant, TryOwner {
     /// What came is not the reply.
     private func ignore(_ attempt: UpstreamTry) {
         forwarder.counters.ignoredReplies += 1
+        note(.ignored, attempt.upstream)
         guard attempt.transport.isStream else { return }
         // On a stream nothing but the reply can come: what follows is no better.
         failed(attempt, "a reply over TCP that is not ours", isWorthALine: true)
@@ -255,6 +262,7 @@ final class Inquiry: Applicant, TryOwner {
         var resolution = Resolution(of: question, in: reply)
         if case .temporaryFailure(let reason) = resolution.answer {
             if reply.isBogus {
+                note(.failed("answered \(reason): bogus"), attempt.upstream)
                 finish(resolution, isBogus: true)
                 return
             }
@@ -271,9 +279,14 @@ final class Inquiry: Applicant, TryOwner {
         if !attempt.transport.isStream, let began = attempt.began {
             attempt.upstream.replied(in: forwarder.now() - began)
         }
+        note(.answered(in: attempt.began.map { forwarder.now() - $0 } ?? .zero), attempt.upstream)
         // Between us and any other host an attacker may set the bit. Source: RFC 4035 §4.9.3.
         if !attempt.upstream.upstream.address.isLoopback { resolution.isAuthenticated = false }
         finish(resolution)
+    }
+
+    private func note(_ event: ForwarderTrace.Event, _ upstream: UpstreamState) {
+        for trace in traces { trace.note(event, upstream.upstream, now: forwarder.now()) }
     }
 
     private func finish(_ resolution: Resolution, isBogus: Bool = false) {

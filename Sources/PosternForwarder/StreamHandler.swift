@@ -37,16 +37,18 @@ final class StreamHandler: ChannelDuplexHandler {
 
     /// Whom its questions are counted with.
     private lazy var account = Account.connection(ObjectIdentifier(self))
+    private var origin = ForwarderStatistics.Client.tcp
 
-    /// The process at the other end of a UNIX socket. Source: unix(7), SO_PEERCRED.
-    private static func process(_ context: ChannelHandlerContext) -> pid_t? {
+    /// The process at the other end of a UNIX socket, and its user. Source: unix(7), SO_PEERCRED.
+    private static func peer(_ context: ChannelHandlerContext) -> (process: pid_t, user: UInt32)? {
         let pipeline = context.pipeline.syncOperations
         // An error, or no socket, means that the process is not known: the connection stands for it.
         return try? pipeline.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { descriptor in
             var peer: [pid_t] = [0, 0, 0]  // struct ucred: pid, uid, gid; Glibc's module hides it behind _GNU_SOURCE
             var size = socklen_t(peer.count * MemoryLayout<pid_t>.size)
             guard getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 else { return nil }
-            return peer.first.flatMap { $0 > 0 ? $0 : nil }
+            guard let process = peer.first, process > 0 else { return nil }
+            return (process, UInt32(bitPattern: peer.dropFirst().first ?? -1))
         } ?? nil
     }
 
@@ -54,7 +56,7 @@ final class StreamHandler: ChannelDuplexHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        if let process = Self.process(context) { account = .process(process) }
+        if let peer = Self.peer(context) { (account, origin) = (.process(peer.process), .user(peer.user)) }
         connections.insert(self)
     }
 
@@ -152,12 +154,12 @@ final class StreamHandler: ChannelDuplexHandler {
             write(ResponseBody.refused(query))
             return
         }
-        if let (body, elapsed) = forwarder.find(query.question) {
+        if let (body, elapsed) = forwarder.find(query.question, from: origin) {
             write(body.message(for: query, elapsed: elapsed, maxOctets: DNSCodec.maxMessageOctets))
             return
         }
         outstanding += 1
-        forwarder.wait(for: query.question, client: account) { [self] body in
+        forwarder.wait(for: query.question, client: account, from: origin) { [self] body in
             outstanding -= 1
             guard context != nil else { return }  // the client has gone
             write(body.message(for: query, elapsed: 0, maxOctets: DNSCodec.maxMessageOctets))

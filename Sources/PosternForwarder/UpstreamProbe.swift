@@ -65,6 +65,7 @@ final class UpstreamProbe: TryOwner {
             upstream.replied(in: forwarder.now() - began)
             forwarder.log.info("upstream \(upstream.upstream) replies again")
         } else {
+            upstream.failures += 1
             upstream.wasSilent(now: forwarder.now())
         }
         abandon()

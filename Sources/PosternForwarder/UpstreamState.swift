@@ -18,6 +18,9 @@ final class UpstreamState {
     /// A probe is under way.
     var isProbed = false
     private var nextWarning: UnixTime?
+    /// Queries sent to it, and those without an answer of use.
+    var queries: UInt64 = 0
+    var failures: UInt64 = 0
     /// The connection that questions over TCP share.
     var stream: UpstreamStream?
     /// It is this very process: never asked again.
@@ -42,6 +45,12 @@ final class UpstreamState {
     static let warningInterval = Duration.seconds(60)
 
     init(_ upstream: Upstream) { self.upstream = upstream }
+
+    var reading: ForwarderStatistics.UpstreamReading {
+        ForwarderStatistics.UpstreamReading(
+            upstream: upstream, queries: queries, failures: failures, roundTrip: isMeasured ? roundTrip : nil,
+            isLeft: isLeft || isSelf)
+    }
 
     func replied(in time: Duration) {
         isSilentNoMore()

@@ -98,6 +98,7 @@ final class UpstreamTry {
         }
         self.socket = socket
         began = forwarder.now()
+        upstream.queries += 1
         socket.start(timeout: timeout)
     }
 

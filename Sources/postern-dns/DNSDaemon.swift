@@ -9,18 +9,39 @@ import Synchronization
 
 final class DNSDaemon: RunningDaemon {
     private let server: ForwarderServer
+    /// nil where no pipe or thread was to be had.
+    private let snapshots: SnapshotKeeper?
+    private let keys: Mutex<QueryKeys>
     /// Heartbeats that the event loop was asked for and has answered.
     private let heartbeats = Atomic<Int>(0)
     private let answered = Atomic<Int>(0)
 
-    private init(_ server: ForwarderServer) { self.server = server }
+    private init(_ server: ForwarderServer, _ snapshots: SnapshotKeeper?, _ settings: ForwarderSettings) {
+        self.server = server
+        self.snapshots = snapshots
+        keys = Mutex(settings.queryKeys)
+    }
 
     /// A question in flight is asked again by its client: nothing to wait for.
     var openTransactions: Int { 0 }
 
-    var counters: [CounterReading] { server.counters.readings }
-    func adopt(_ configuration: Configuration) { server.reload(ForwarderSettings(configuration)) }
-    func stop() { server.stop() }
+    var counters: [CounterReading] { server.counters.readings + server.statistics.readings }
+
+    func adopt(_ configuration: Configuration) {
+        let settings = ForwarderSettings(configuration)
+        server.reload(settings)
+        keys.withLock { $0 = settings.queryKeys }
+    }
+
+    func stop() {
+        snapshots?.stop()
+        server.stop()
+    }
+
+    func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
+        let commands = DNSCommands(server: server, keys: keys.withLock { $0 }) { [self] in snapshots?.saveSoon() }
+        return try commands.answer(command)
+    }
 
     /// The event loop is not waited for: what it has not answered since the last call, seconds ago, it will not.
     func isAlive() -> Bool {
@@ -50,6 +71,19 @@ final class DNSDaemon: RunningDaemon {
                 "no upstream: expected dns.upstream or a nameserver in /etc/resolv.conf; "
                     + "only the static zone is answered")
         }
-        return DNSDaemon(server)
+        return DNSDaemon(server, keeper(configuration.state.directory, server, log), settings)
+    }
+
+    /// Whoever keeps the cache over restarts; it has taken in what the last one left.
+    private static func keeper(_ folder: String, _ server: ForwarderServer, _ log: any LogSink) -> SnapshotKeeper? {
+        do throws(SocketError) {
+            let keeper = try SnapshotKeeper(folder: folder, server: server, log: log)
+            keeper.load()
+            try keeper.start()
+            return keeper
+        } catch {
+            log.warning("\(error); the cache will not outlive a restart")
+            return nil
+        }
     }
 }

@@ -25,6 +25,9 @@ extension ForwarderSettings {
         zones = dns.zones.map(ForwarderZone.init)
     }
 
+    /// What hides the query keys of the zones that are named.
+    var queryKeys: QueryKeys { QueryKeys(zones: lists.union(zones.map(\.name))) }
+
     /// Sockets from systemd take the place of those of their kind: UNIX ones of `unix:` in `listen.dns`, TCP of `tcp:`.
     /// UDP is always our own.
     mutating func take(_ sockets: [ActivatedSocket], _ log: any LogSink) {

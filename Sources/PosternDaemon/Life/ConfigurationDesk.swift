@@ -102,7 +102,9 @@ extension Configuration {
         case .dmarc: compare("listen.dmarc", \.listen.dmarc)
         case .policy: compare("listen.policy", \.listen.policy)
         case .rate: compare("listen.rate", \.listen.rate)
-        case .dns: compare("listen.dns", \.listen.dns)
+        case .dns:
+            compare("listen.dns", \.listen.dns)
+            compare("state.directory", \.state.directory)
         case .check: break
         }
         if role != .dns { compare("listen.dns", \.listen.dnsClientEndpoint) }

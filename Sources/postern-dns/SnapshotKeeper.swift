@@ -1,0 +1,118 @@
+// Keeps the cache over a restart: reads the snapshot at the start, writes it every few minutes and at the stop. Whatever
+// is wrong with the file costs a cold cache and one warning, never the start.
+
+import Glibc
+import PosternDNS
+import PosternDaemon
+import PosternForwarder
+import PosternMail
+import PosternSocket
+import Synchronization
+
+final class SnapshotKeeper: Sendable {
+    private let file: SnapshotFile
+    private let server: ForwarderServer
+    private let log: any LogSink
+    private let now: @Sendable () -> UnixTime
+    private let state = Mutex(State())
+    /// A pipe: an octet in it ends the wait.
+    private let wakeReader: Socket
+    private let wakeWriter: Socket
+
+    private struct State {
+        var isStopped = false
+        /// Nothing could be written last time, and that was told.
+        var isFailing = false
+    }
+
+    /// How often it is written: what a crash may cost.
+    static let interval = Duration.seconds(300)
+
+    /// - Parameter now: the wall clock.
+    init(
+        folder: String, server: ForwarderServer, log: any LogSink,
+        now: @escaping @Sendable () -> UnixTime = WallClock.now
+    ) throws(SocketError) {
+        file = SnapshotFile(path: "\(folder)/\(SnapshotFile.name)")
+        self.server = server
+        self.log = log
+        self.now = now
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0, let reader = ends.first, let writer = ends.last else {
+            throw .system(operation: "pipe", errno: errno)
+        }
+        for end in ends {
+            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+            _ = fcntl(end, F_SETFL, O_NONBLOCK)
+        }
+        wakeReader = Socket(owning: reader)
+        wakeWriter = Socket(owning: writer)
+    }
+
+    /// Takes the snapshot's answers into the cache.
+    func load() {
+        do throws(SnapshotFile.Failure) {
+            let octets = try file.read(atMost: CacheSnapshot.maxOctets)
+            do throws(CacheSnapshotError) {
+                let entries = try CacheSnapshot.entries(in: octets, now: now())
+                let count = server.restore(entries)
+                log.info("took \(count) answers from \(file.path)")
+            } catch {
+                log.warning("\(file.path): \(error); beginning with an empty cache")
+            }
+        } catch {
+            if !error.isAbsent { log.warning("\(error); beginning with an empty cache") }
+        }
+    }
+
+    /// Begins to write it from time to time.
+    func start() throws(SocketError) {
+        try Thread.start(name: "snapshot") { [self] in
+            while wait() { save() }
+        }.detach()
+    }
+
+    /// - Returns: false when no more is to be done.
+    private func wait() -> Bool {
+        var entry = pollfd(fd: wakeReader.descriptor, events: Int16(POLLIN), revents: 0)
+        _ = poll(&entry, 1, Int32(Self.interval.components.seconds) * 1000)  // too early after a signal does no harm
+        var octets: [UInt8] = [0, 0, 0, 0]
+        _ = read(wakeReader.descriptor, &octets, octets.count)
+        return !state.withLock { $0.isStopped }
+    }
+
+    /// Writes it soon: what was forgotten must not come back.
+    func saveSoon() {
+        var octet: UInt8 = 1
+        _ = write(wakeWriter.descriptor, &octet, 1)  // a full pipe wakes as well
+    }
+
+    /// Writes it for the last time.
+    func stop() {
+        save()
+        state.withLock { $0.isStopped = true }
+        saveSoon()
+    }
+
+    /// Writes it now; called by any thread.
+    func save() {
+        state.withLock { state in
+            guard !state.isStopped else { return }
+            do {
+                try file.replace { write in
+                    var writer = CacheSnapshot.Writer(saved: now())
+                    try server.eachSnapshotPart { entries in
+                        for entry in entries where !writer.append(entry) { return false }
+                        try write(writer.take())
+                        return true
+                    }
+                    try write(writer.finish())
+                }
+                state.isFailing = false
+            } catch {
+                if !state.isFailing { log.warning("\(error); the cache will not outlive a restart") }
+                state.isFailing = true
+            }
+        }
+    }
+}
