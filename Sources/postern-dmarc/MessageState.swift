@@ -36,26 +36,29 @@ struct MessageState {
 
     // MARK: Envelope
 
-    /// Asks SPF while the envelope comes in. What DNS does not answer in time is asked again at the end of the message.
+    /// Asks SPF while the envelope comes in. If DNS does not answer for MAIL FROM in time, it is asked again at the end
+    /// of the message.
     mutating func judgeEnvelope(_ service: JudgingService) {
         guard origin == .stranger else { return }
         let dns = MessageDNS(service.dns, within: VerdictTime.envelope)
-        judgeSPF(service, dns)
+        judgeMailFrom(service, dns)
+        judgeHELO(service, dns)
         known = dns.answered
     }
 
-    /// Judges the identities that were not judged, or ended in temperror.
-    private mutating func judgeSPF(_ service: JudgingService, _ dns: MessageDNS) {
-        guard let client else { return }
-        let (helo, receiver, now) = (session.helo ?? [], service.hostName, service.clocks.now())
-        // DMARC needs the MAIL FROM identity whether or not it is told.
-        if mailFrom.map({ $0.result == .temperror }) ?? true {
-            mailFrom = SPFJudge.checkMailFrom(
-                envelope.mailFrom, client: client, helo: helo, receiver: receiver, dns: dns, now: now)
-        }
-        if service.identities.contains(.helo), self.helo.map({ $0.result == .temperror }) ?? true {
-            self.helo = SPFJudge.checkHELO(helo, client: client, receiver: receiver, dns: dns, now: now)
-        }
+    /// Judges MAIL FROM, if that was not done or ended in temperror. DMARC needs it whether or not it is told.
+    private mutating func judgeMailFrom(_ service: JudgingService, _ dns: MessageDNS) {
+        guard let client, mailFrom.map({ $0.result == .temperror }) ?? true else { return }
+        mailFrom = SPFJudge.checkMailFrom(
+            envelope.mailFrom, client: client, helo: session.helo ?? [], receiver: service.hostName, dns: dns,
+            now: service.clocks.now())
+    }
+
+    /// Judges HELO, if that was not done and is to be told.
+    private mutating func judgeHELO(_ service: JudgingService, _ dns: MessageDNS) {
+        guard let client, helo == nil, service.identities.contains(.helo) else { return }
+        helo = SPFJudge.checkHELO(
+            session.helo ?? [], client: client, receiver: service.hostName, dns: dns, now: service.clocks.now())
     }
 
     // MARK: Header and body
@@ -156,7 +159,9 @@ struct MessageState {
             ? verification?.finish(dns: dns) ?? []
             : [DKIMFinding(result: .permerror, reason: .headerTooLarge)]
         dns.begin(within: time.left(keeping: VerdictTime.walks))
-        judgeSPF(service, dns)
+        judgeMailFrom(service, dns)
+        dns.begin(within: min(VerdictTime.helo, time.left(keeping: VerdictTime.walks)))
+        judgeHELO(service, dns)
         dns.begin(within: time.left())
         let dmarc = service.judge.findings(
             policies, spf: mailFrom.flatMap { DMARCIdentifier($0) }, dkim: dkim, dns: dns)

@@ -8,11 +8,14 @@ struct VerdictTime {
     /// From the end of the message to the verdict.
     static let whole = Duration.seconds(20)
     /// For SPF while the envelope comes in; together with what is left at the end of the message it has the 20 s of
-    /// RFC 7208 §4.6.4. Not all of them now: a message that has come waits behind it, without a sign of life to Postfix.
-    static let envelope = Duration.seconds(8)
+    /// RFC 7208 §4.6.4. No more now: a message that has come waits behind it, and no sign of life can be given to
+    /// Postfix before its end (an admin may have set a short `content_timeout`).
+    static let envelope = Duration.seconds(3)
     /// For the authors' policies and the signatures' keys. They are asked in one batch, in which nobody waits for
     /// another: no other question can have any of this time.
     static let records = Duration.seconds(8)
+    /// For the HELO identity, if it was not asked before. Nothing is decided by it, so that mail does not wait for it long.
+    static let helo = Duration.seconds(3)
     /// Kept for the walks of identifiers that may align, which are the last to be asked.
     static let walks = Duration.seconds(3)
 
