@@ -1,7 +1,9 @@
 // `dmarc`: walks as text and as JSON, which policy governs, and the exit statuses.
 
 import Foundation
+import PosternAuth
 import PosternDNS
+import PosternDaemon
 import PosternMail
 import TestSupport
 import Testing
@@ -205,5 +207,38 @@ import Testing
         let json = try Postern(zone: zone)("dmarc", "example.com", "--json")
         #expect(json.text.dropLast().unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F })
         #expect(try json.json()["policy"] as? String == "none")
+    }
+
+    @Test("by the public suffix list: the domain and its organizational domain, no others") func publicSuffixList()
+        throws
+    {
+        let list = PublicSuffixList(text: try Fixtures.octets("psl/public_suffix_list-20230209.dat"))
+        let dns = try ZoneResolver(
+            zone:
+                "_dmarc.example.co.uk. TXT \"v=DMARC1; p=reject; sp=none\"\n_dmarc.co.uk. TXT \"v=DMARC1; p=none; psd=y\"\n"
+        )
+        let found = DiscoveredPolicy(
+            of: try DomainName("a.mail.example.co.uk"), by: .publicSuffixList(list), dns: dns)
+        #expect(
+            found.lines == """
+                _dmarc.a.mail.example.co.uk: no record
+                _dmarc.example.co.uk: "v=DMARC1; p=reject; sp=none"
+                organizational domain: example.co.uk
+                policy: none, by sp= of example.co.uk; a.mail.example.co.uk does not exist
+
+                """)
+        #expect(dns.asked.count == 3)
+    }
+
+    @Test("--discovery psl reads Debian's list, or says that it is not there") func debiansList() throws {
+        let result = try Postern(zone: zone)("dmarc", "--discovery", "psl", "x.mail.example.com")
+        if FileManager.default.fileExists(atPath: PublicSuffixFile.path) {
+            #expect(result.status == 0)
+            #expect(result.text.contains("organizational domain: example.com\n"))
+            #expect(!result.text.contains("_dmarc.mail.example.com"))
+        } else {
+            #expect(result.status == 69)
+            #expect(result.notes.contains("is the package publicsuffix installed?"))
+        }
     }
 }

@@ -20,6 +20,9 @@ struct DMARCDiscovery: Subcommand {
             the organizational domain, and the policy that governs <domain> with the tag and the name it comes from. \
             Names above the one that ends the walk by psd= are asked with the others, and do not count.
 
+            --discovery psl finds the organizational domain by the public suffix list, as RFC 7489 did, for comparison: \
+            only <domain> and its organizational domain are asked then.
+
             With --json, one object on one line. The result of a name is record, none, several or temperror; exists \
             is null where DNS could not tell, policy where none governs, and reason where one does:
               {"domain":"mail.example.com","exists":true,"walk":[
@@ -37,14 +40,23 @@ struct DMARCDiscovery: Subcommand {
               0   a policy governs <domain>, be it "none" and its record not flawless
               1   none does: there is no record, or none with a usable policy
               64  the command line is wrong
-              69  DNS could not tell
+              69  DNS could not tell; the public suffix list cannot be read
               78  the configuration is wrong
 
             FILES
               \(DaemonArguments.defaultConfiguration)
+              \(PublicSuffixFile.path), with --discovery psl
             """)
 
     @OptionGroup var options: GlobalOptions
+    @Option(help: "How the organizational domain is found: treewalk or psl.") var discovery = Discovery.treewalk
+
+    enum Discovery: String, ExpressibleByArgument, CaseIterable {
+        case treewalk, psl
+
+        var method: PosternMail.DMARCDiscovery { self == .psl ? .psl : .treewalk }
+    }
+
     @Argument(
         help: "The domain of an author, RFC5322.From.",
         transform: { text in
@@ -65,7 +77,8 @@ struct DMARCDiscovery: Subcommand {
             try options.resolver == nil
             ? options.configurationIfAny(for: .dns, in: surroundings) : LoadedConfiguration()
         let resolver = try options.resolver(loaded)
-        let discovered = DiscoveredPolicy(of: domain, dns: surroundings.dns(resolver, log))
+        let discovered = DiscoveredPolicy(
+            of: domain, by: try DMARCDiscoveryMethod(discovery.method), dns: surroundings.dns(resolver, log))
         let notes = loaded.notes + log.notes(on: resolver)
         let status: ExitStatus =
             discovered.finding.result == .temperror

@@ -14,9 +14,9 @@ struct DiscoveredPolicy {
     /// That of a message whose author is at the domain, and which nothing authenticates.
     let finding: DMARCFinding
 
-    init(of domain: DomainName, dns: any DNSAnswering) {
+    init(of domain: DomainName, by method: DMARCDiscoveryMethod = .treeWalk, dns: any DNSAnswering) {
         self.domain = domain
-        let judge = DMARCJudge()
+        let judge = DMARCJudge(discovery: method)
         let author = AuthorFinding.one(Mailbox(localPart: [], domain: domain))
         // Asked once, so that what is shown is what was judged. A top-level domain's existence is not asked by the
         // judge, whom it does not matter to.
@@ -32,8 +32,10 @@ struct DiscoveredPolicy {
         case .temporaryFailure: exists = nil
         }
         var steps: [WalkedName] = []
-        for name in TreeWalk(from: domain).names {
-            let hasEnded = steps.last.map { !$0.counts || $0.endsWalk } ?? false
+        for name in method.names(for: domain) {
+            // By the list every name counts that is asked.
+            let hasEnded =
+                if case .treeWalk = method { steps.last.map { !$0.counts || $0.endsWalk } ?? false } else { false }
             steps.append(WalkedName(name, dns: given, counts: !hasEnded))
         }
         self.steps = steps
@@ -79,7 +81,7 @@ struct DiscoveredPolicy {
 struct WalkedName {
     /// The domain whose record it may have.
     private let domain: DomainName
-    private let policy: PosternAuth.PolicyAnswer
+    private let policy: WalkAnswer
     /// Policy records, as published.
     private var records: [[UInt8]] = []
     /// Other TXT records.
@@ -92,7 +94,7 @@ struct WalkedName {
         self.domain = domain
         self.counts = counts
         let answer = TreeWalk.question(for: domain).map { dns.answer(to: $0) } ?? .noSuchName
-        policy = PosternAuth.PolicyAnswer(answer)
+        policy = WalkAnswer(answer)
         guard case .records(let data, _) = answer else { return }
         for case .txt(let text) in data {
             if let record = DMARCRecord(text) {

@@ -12,7 +12,7 @@ public enum DMARCDiscoveryMethod: Sendable {
     case publicSuffixList(PublicSuffixList)
 
     /// The names that may have a record for `domain`, longest first.
-    func names(for domain: DomainName) -> [DomainName] {
+    public func names(for domain: DomainName) -> [DomainName] {
         switch self {
         case .treeWalk: return TreeWalk(from: domain).names
         case .publicSuffixList(let list):
@@ -36,7 +36,7 @@ public enum DMARCDiscoveryMethod: Sendable {
 
 /// Answers by the domain that they are about.
 struct DMARCAnswers: Sendable {
-    private var policies: [DomainName: PolicyAnswer] = [:]
+    private var policies: [DomainName: WalkAnswer] = [:]
     private var existence: [DomainName: Answer] = [:]
 
     /// The type that is asked for when only the response code matters. Source: RFC 9989 §3.2.13.
@@ -47,7 +47,7 @@ struct DMARCAnswers: Sendable {
         var asked: [DomainName] = []
         var questions: [Question] = []
         for domain in domains where policies[domain] == nil {
-            policies[domain] = PolicyAnswer.none  // also for a name that cannot be asked
+            policies[domain] = WalkAnswer.none  // also for a name that cannot be asked
             guard let question = TreeWalk.question(for: domain) else { continue }
             asked.append(domain)
             questions.append(question)
@@ -58,12 +58,12 @@ struct DMARCAnswers: Sendable {
         for (index, domain) in (asked + subdomains).enumerated() {
             // A resolver that is broken may give too few; that is no answer.
             let answer = answers.dropFirst(index).first ?? .temporaryFailure("no answer")
-            if index < asked.count { policies[domain] = PolicyAnswer(answer) } else { existence[domain] = answer }
+            if index < asked.count { policies[domain] = WalkAnswer(answer) } else { existence[domain] = answer }
         }
     }
 
     /// A name that was never asked is one that nobody can tell of.
-    func policy(at domain: DomainName) -> PolicyAnswer { policies[domain] ?? .unknown("not asked") }
+    func policy(at domain: DomainName) -> WalkAnswer { policies[domain] ?? .unknown("not asked") }
 
     /// Whether a name exists; `nil` when nobody could tell.
     /// - Source: RFC 9989 §3.2.13: only NXDOMAIN says that it does not.

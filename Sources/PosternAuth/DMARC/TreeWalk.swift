@@ -37,7 +37,7 @@ public struct TreeWalk: Hashable, Sendable {
 }
 
 /// What one name of a walk says.
-public enum PolicyAnswer: Hashable, Sendable {
+public enum WalkAnswer: Hashable, Sendable {
     /// No policy record, or a name that cannot be asked.
     case none
     case record(DMARCRecord)
@@ -80,7 +80,7 @@ struct OrganizationalDomain {
     /// Known without a walk.
     init(_ domain: DomainName) { candidates = [domain] }
 
-    init(_ walk: TreeWalk, answer: (DomainName) -> PolicyAnswer) {
+    init(_ walk: TreeWalk, answer: (DomainName) -> WalkAnswer) {
         guard let start = walk.names.first else { return }
         // RFC 9989 §4.10.2 step 3, or the start where no record is found.
         var shortest = start

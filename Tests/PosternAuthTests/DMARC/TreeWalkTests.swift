@@ -54,7 +54,7 @@ struct TreeWalkTests {
     @Test("what an answer says, RFC 9989 §4.10 step 2")
     func answers() throws {
         let record = try #require(DMARCRecord(Array("v=DMARC1; p=none".utf8)))
-        let rows: [(Answer, PolicyAnswer)] = [
+        let rows: [(Answer, WalkAnswer)] = [
             (.noData, .none), (.noSuchName, .none), (.temporaryFailure("x"), .unknown("x")),
             (.txt("v=DMARC1; p=none"), .record(record)), (.txt("v=spf1 -all"), .none),
             (.txt("v=spf1 -all", "v=DMARC1; p=none", "v=DMARC2"), .record(record)),
@@ -62,7 +62,7 @@ struct TreeWalkTests {
             (.txt("v=DMARC1; p=none", "v=DMARC1; p=none", "v=DMARC1"), .several),
             (.records([], ttl: 1), .none), (.records([.cname(try DomainName("a.example"))], ttl: 1), .none),
         ]
-        for (answer, expected) in rows { #expect(PolicyAnswer(answer) == expected, "\(answer)") }
+        for (answer, expected) in rows { #expect(WalkAnswer(answer) == expected, "\(answer)") }
     }
 
     /// One walk: what stands at which name, and the candidates that follow; one when the domain is known.
@@ -121,7 +121,7 @@ struct TreeWalkTests {
             Row(start: "com", found: ["com": "!"], expected: ["com"]),
         ])
     func organizationalDomains(row: Row) throws {
-        func policyAnswer(_ domain: DomainName) -> PolicyAnswer {
+        func policyAnswer(_ domain: DomainName) -> WalkAnswer {
             switch row.found["\(domain)"] {
             case nil: .none
             case "!": .unknown("timeout")
