@@ -56,7 +56,7 @@ let package = Package(
         library("PosternPolicy", ["PosternMail", "PosternSocket"]),
         library("PosternForwarder", ["PosternMail", "PosternDNS", nioCore, nioPosix]),
         library("PosternDaemon", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "CToml"]),
-        library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternDaemon", argumentParser]),
+        library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternDaemon", "CSPF2", argumentParser]),
         program("postern-dkim", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
         program("postern-dmarc", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternStore", "PosternMilter", "PosternDaemon"]),
         program("postern-dns", ["PosternMail", "PosternDNS", "PosternAdmission", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
@@ -66,6 +66,7 @@ let package = Package(
         system("CMilter", pkgConfig: "milter", apt: "libmilter-dev"),
         system("COpenSSL", pkgConfig: "libcrypto", apt: "libssl-dev"),
         system("CLDNS", pkgConfig: "ldns", apt: "libldns-dev"),
+        .systemLibrary(name: "CSPF2", providers: [.apt(["libspf2-dev"])]),  // no pkg-config file
         system("CSQLite", pkgConfig: "sqlite3", apt: "libsqlite3-dev"),
         .target(name: "CToml", cxxSettings: [.define("TOML_EXCEPTIONS", to: "0")]),
         // Tests, and what they share.
@@ -80,7 +81,7 @@ let package = Package(
         tests("PosternMailTests", ["PosternMail", "TestSupport"]),
         tests("PosternDNSTests", ["PosternDNS", "PosternMail", "CLDNS", "TestSupport"]),
         tests("PosternAdmissionTests", ["PosternAdmission", "PosternDNS", "PosternMail", "TestSupport"]),
-        tests("PosternAuthTests", ["PosternAuth", "PosternDNS", "PosternMail", "TestSupport", yams]),
+        tests("PosternAuthTests", ["PosternAuth", "PosternAdmin", "PosternDNS", "PosternMail", "TestSupport", "PostfixHarness", yams]),
         tests("PosternSocketTests", ["PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests(
             "PosternStoreTests",

@@ -2,8 +2,8 @@
 # It installs packages and starts nothing: a service that a package would start is held back (policy-rc.d).
 
 # What the build needs beside Swift: the C libraries, the C++ headers of toml++, and git for the package manager.
-build_packages=(git ca-certificates libmilter-dev libssl-dev libldns-dev libsqlite3-dev libtomlplusplus-dev
-    libstdc++-12-dev pkg-config)
+build_packages=(git ca-certificates libmilter-dev libssl-dev libldns-dev libspf2-dev libsqlite3-dev
+    libtomlplusplus-dev libstdc++-12-dev pkg-config)
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "${0##*/}: $*"; exit 1; }

@@ -41,7 +41,12 @@ import Testing
             ["spf", "--client", "mx.example.com", "--helo", "a.example", "--sender", "a@b.example"],
             ["judge"], ["judge", "--client", "192.0.2.1", "--helo", "a.example", "--sender", "a@b.example"],
             ["judge", "--client", "x", "--helo", "a.example", "--sender", "a@b.example", "m"],
-            ["dmarc"], ["dmarc", "."], ["dmarc", "a..b"], ["dmarc", ""], ["dmarc", "a.example", "b.example"],
+            ["spf", "--lint"], ["spf", "--lint", "a..b"],
+            ["spf", "--lint", "a.example", "--client", "192.0.2.1"],
+            ["spf", "--lint", "a.example", "--engine", "libspf2"],
+            ["spf", "--client", "192.0.2.1", "--helo", "a.example", "--sender", "a@b.example", "--engine", "x"],
+            ["dmarc", "a.example", "--discovery", "tree"], ["dmarc"], ["dmarc", "."], ["dmarc", "a..b"], ["dmarc", ""],
+            ["dmarc", "a.example", "b.example"],
             ["dns", "query"], ["dns", "query", "a..b"], ["dns", "query", "example.com", "WORDS"],
         ] as [[String]])
     func usage(arguments: [String]) throws {

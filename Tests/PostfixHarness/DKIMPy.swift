@@ -71,7 +71,7 @@ public enum DKIMPy {
         return try JSONDecoder().decode([Answer].self, from: Data(result.output))
     }
 
-    private static func python() throws -> String {
+    static func python() throws -> String {
         let path = SourceTree.root.appending(path: ".build-peers/bin/python3").path
         guard access(path, X_OK) == 0 else {
             throw HarnessError("no dkimpy at \(path): contrib/test installs it")
