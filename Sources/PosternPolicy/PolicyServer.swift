@@ -12,8 +12,8 @@ public struct PolicyLimits: Sendable {
     /// waiting for its time limit in our backlog, twice. Its default_process_limit is 100.
     public var maxConnections = 1000
     /// Most requests that are judged at once; more are answered DUNNO at once. Each may hold what its judge needs for
-    /// all of its time budget.
-    public var maxInFlight = 256
+    /// all of its time budget. A connection asks one at a time, and busy hosts have 300 of them.
+    public var maxInFlight = 512
     /// From a request's first octet to its last: Postfix writes it in one piece.
     public var requestTime = Duration.seconds(10)
     /// For writing an answer, which the kernel takes at once unless nobody reads.
