@@ -21,6 +21,7 @@ extension Forwarder {
     }
 
     /// - Returns: how many answers went. What is being asked upstream meanwhile is newer, and stays.
+    @discardableResult
     func flush(_ what: Flush) -> Int {
         switch what {
         case .name(let name): return cache.remove(name)

@@ -61,7 +61,7 @@ private final class Target {
     /// - Parameter damage: is done to the message once it has its id.
     func feed(_ recorded: RecordedAnswer, times: Int = 1, _ damage: (inout [UInt8]) -> Void = { _ in }) {
         if asked == answered {
-            forwarder.flush()
+            forwarder.flush(.all)
             asked += 1
             forwarder.wait(for: recorded.question, client: .datagrams) { [self] _ in answered += 1 }
             loop.run()
@@ -108,7 +108,7 @@ struct HostilePacketTests {
         #expect(counters.cachedAnswers <= 1 && counters.cachedOctets < 8192)
         // Nothing is left in hand: the next question is asked, and answered.
         let first = try #require(try RecordedAnswer.all().first)
-        target.forwarder.flush()
+        target.forwarder.flush(.all)
         target.feed(first)
         #expect(target.asked == target.answered)
         target.forwarder.abandonAll()
