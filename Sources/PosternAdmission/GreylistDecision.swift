@@ -1,6 +1,6 @@
 // Decides about one try to deliver, from what is remembered: a pure function that every ledger shares (RFC 6647 §2.4,
-// §2.5, §3). It also says what is to be remembered from now on. Keeping that, and throwing away what has expired, is the
-// ledger's.
+// §2.5, §3). It also says what is to be remembered from now on. Keeping that, and throwing away what has expired, is
+// the ledger's.
 //
 // A triplet waits for the delay since its first try and must come back within the retry window, or it begins anew. One
 // that did makes its client known. Where SPF names a domain, the domain, the sender and the recipient are a second
@@ -143,7 +143,7 @@ private struct Memory {
 
     /// Whether SPF's word would add to what is known of a domain; asked for the mail of known clients.
     private func wants(_ domain: GreylistEntry, _ triplet: GreylistEntry?, _ client: Network) -> Bool {
-        // A domain must not be forgotten only because all of its clients are known: twice in its memory it is looked at.
+        // A domain must not be forgotten only because all its clients are known: twice in its memory it is looked at.
         if domain.isKnown { return !domain.isAllowed && now - domain.lastSeen > times.remember / 2 }
         return adds(domain, triplet, client)
     }

@@ -2,8 +2,8 @@
 // time: whoever shares it holds the lock.
 //
 // Journal: write-ahead log with synchronous=NORMAL. A commit is one write(2) without fsync(2), so decisions cost
-// microseconds; kill -9 loses nothing, since the kernel has the octets; after a power loss the last commits may be gone,
-// but never half of one, and never the file (sqlite.org/wal.html). The rollback journal would wait for the disk twice a
+// microseconds; kill -9 loses nothing, since the kernel has the octets; after a power loss the last commits may be
+// gone, but never half of one, and never the file (sqlite.org/wal.html). The rollback journal would wait for the disk twice a
 // commit to keep a second of greylisting. With locking_mode=EXCLUSIVE the log's index lives in our memory: no -shm file
 // that could be damaged, and no lock calls.
 
@@ -165,8 +165,8 @@ extension Database {
         static func flag(_ flag: Bool) -> Value { .integer(flag ? 1 : 0) }
     }
 
-    /// A row of a running statement, while it is current. A column of another type than asked for is converted as SQLite
-    /// does it: a damaged file makes wrong values, never a trap.
+    /// A row of a running statement, while it is current. A column of another type than asked for is converted as
+    /// SQLite does it: a damaged file makes wrong values, never a trap.
     struct Row {
         fileprivate let statement: OpaquePointer
 

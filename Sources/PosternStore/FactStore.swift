@@ -30,7 +30,7 @@ public final class FactStore: FactLedger {
         public var batch = 256
         /// How long the first of them waits for others.
         public var gather = Duration.seconds(1)
-        /// Of the file: some two million messages, a day's of a large host. A report needs one day.
+        /// Of the file: some two million messages, days of a large host. A report needs one day.
         public var octets = 1 << 30
 
         public init() {}

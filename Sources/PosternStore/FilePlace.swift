@@ -1,5 +1,5 @@
-// Where a ledger's file lies and whose it is. The folder is the daemon's, but what lies in it may have been put there by
-// a restore, by root, or by somebody else who can write there: only a regular file with one name is opened, and no
+// Where a ledger's file lies and whose it is. The folder is the daemon's, but what lies in it may have been put there
+// by a restore, by root, or by somebody else who can write there: only a regular file with one name is opened, and no
 // symbolic link is followed. Source: open(2), rename(2), SQLITE_OPEN_NOFOLLOW.
 
 import Glibc

@@ -1,8 +1,8 @@
 // Greylisting's memory in greylist.sqlite, for one host (RFC 6647). Decisions that come at the same time share one
 // commit. With its file in trouble it answers `.unavailable`, so that mail passes, and says so once (LedgerFile).
 //
-// It sweeps with the decisions it makes, in small batches, no thread of its own: what has expired, and under a flood the
-// oldest triplets that wait, never what is known. A greylist that is not asked grows no older.
+// It sweeps with the decisions it makes, in small batches, by no thread of its own: what has expired, and under a flood
+// the oldest triplets that wait, never what is known. A greylist that is not asked grows no older.
 
 public import PosternAdmission
 public import PosternMail
@@ -46,8 +46,9 @@ public final class GreylistStore: GreylistLedger {
     ) {
         var options = Database.Options()
         options.cacheOctets = limits.cacheOctets
-        // New triplets change pages of the hash's index at random: a long log gathers what they do to each.
-        options.logOctets = 64 << 20
+        // New triplets change pages of the hash's index at random: a long log gathers what they do to each. With a
+        // longer one everybody would wait longer while it is written back.
+        options.logOctets = 32 << 20
         let file = LedgerFile(
             path: path, schema: GreylistSchema.schema, options: options, meanwhile: "mail passes without greylisting",
             log: log, now: now)

@@ -83,7 +83,8 @@ final class LedgerFile: @unchecked Sendable {
     private var isResting: Bool {
         guard let failure else { return false }
         let time = now()
-        return time >= failure.at && time - failure.at < Self.rest(after: failure.error.meaning)  // a clock that was set back ends the rest
+        // A clock that was set back ends the rest.
+        return time >= failure.at && time - failure.at < Self.rest(after: failure.error.meaning)
     }
 
     private func opened() throws(DatabaseError) -> Database {

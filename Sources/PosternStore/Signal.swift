@@ -4,7 +4,7 @@ import Glibc
 
 /// Raised by any thread, waited for by one. A raise that comes before the wait is not lost; several count once.
 final class Signal: @unchecked Sendable {
-    // Unchecked: the pointers are immutable, own what they point to, and `isRaised` is read and written under the mutex.
+    // Unchecked: the pointers are immutable, own what they point to, and `isRaised` is used under the mutex.
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var isRaised = false

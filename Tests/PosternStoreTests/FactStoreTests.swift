@@ -39,7 +39,7 @@ import Testing
     @Test("every field comes back") func roundTrip() throws {
         let store = store()
         let facts = [try Sample.full(), Sample.empty, try Sample.full(2, time: Sample.start + .milliseconds(1))]
-        facts.forEach { store.append($0) }
+        for facts in facts { store.append(facts) }
         store.work()
         #expect(try all(store) == [Sample.full(), Sample.empty, Sample.full(2, time: Sample.start + .milliseconds(1))])
         #expect(store.counters[.written] == 3)
@@ -81,7 +81,7 @@ import Testing
             facts.dmarc.reason = dmarc[number]
             expected.append(facts)
         }
-        expected.forEach { store.append($0) }
+        for facts in expected { store.append(facts) }
         store.work()
         #expect(try all(store) == expected)
     }
