@@ -91,11 +91,6 @@ extension SigningFilter {
 }
 
 extension Verdict {
-    /// The fields put on top, in the order in which a reader sees them.
-    var inserted: [HeaderField] {
-        edits.reversed().compactMap { if case .insertOnTop(let field) = $0 { field } else { nil } }
-    }
-    var removed: [Int] { edits.compactMap { if case .remove(_, let occurrence) = $0 { occurrence } else { nil } } }
     /// The message as the next host sees it: the insertions on top of it.
     func applied(to message: MessageText) -> MessageText {
         var message = message
