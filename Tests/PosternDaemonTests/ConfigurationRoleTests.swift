@@ -159,12 +159,14 @@ struct ConfigurationRoleTests {
             ("rejecting is off", "[dnsbl]\ndefer_score = 4\nreject_score = 0\n", []),
             (
                 "a dead list", lists.replacing("zen.spamhaus.org", with: "dnsbl.sorbs.net"),
-                ["2:8: dnsbl.list[1].zone: this list is dead (since June 2024): remove it"]
+                [
+                    "2:8: dnsbl.list[1].zone: this list answers no more since June 2024, and may list everybody one day: remove it"
+                ]
             ),
             (
                 "a list asked by a public resolver", "[dns]\nupstream = [\"192.0.2.53\", \"8.8.8.8\"]\n" + lists,
                 [
-                    "4:8: dnsbl.list[1].zone: DNS lists refuse or mislead public resolvers such as 8.8.8.8: ask by one "
+                    "4:8: dnsbl.list[1].zone: DNS lists refuse or mislead public resolvers such as 8.8.8.8 (Google): ask by one "
                         + "of your own, for all zones or by [[dns.zone]]"
                 ]
             ),

@@ -3,7 +3,7 @@
 
 internal import PosternAdmission
 internal import PosternDNS
-internal import PosternMail
+public import PosternMail
 
 enum ConfigurationAdvice {
     static func give(on configuration: Configuration, _ reader: inout ValueReader) {
@@ -54,20 +54,27 @@ enum ConfigurationAdvice {
         for table in dnsbl[DNSBLListTable.declaration] {
             guard let zone = table[DNSBLListTable.zone] else { continue }
             let place = table.position(of: DNSBLListTable.zone)
-            if let dead = KnownLists.dead(zone) {
-                reader.advise("this list is dead (\(dead)): remove it", at: place, keyPath: "\(table.path).zone")
+            if let since = KnownLists.deadSince(zone) {
+                reader.advise(
+                    "this list answers no more since \(since), and may list everybody one day: remove it", at: place,
+                    keyPath: "\(table.path).zone")
             }
             let servers = upstreams(for: zone, configuration.dns)
-            if let server = servers.first(where: KnownLists.isPublicResolver) {
-                reader.advise(
-                    "DNS lists refuse or mislead public resolvers such as \(server): ask by one of your own, for all "
-                        + "zones or by [[dns.zone]]",
-                    at: place, keyPath: "\(table.path).zone")
+            if let server = servers.first(where: { KnownLists.owner(ofPublicResolver: $0) != nil }) {
+                reader.advise(refusal(of: server), at: place, keyPath: "\(table.path).zone")
             }
         }
     }
 
-    private static func upstreams(for name: DomainName, _ dns: DNSSettings) -> [IPAddress] {
+    /// Why a public resolver will not do.
+    fileprivate static func refusal(of server: IPAddress) -> String {
+        let owner = KnownLists.owner(ofPublicResolver: server) ?? "somebody else"
+        return "DNS lists refuse or mislead public resolvers such as \(server) (\(owner)): ask by one of your own, for "
+            + "all zones or by [[dns.zone]]"
+    }
+
+    /// - Returns: none where those of /etc/resolv.conf are asked.
+    fileprivate static func upstreams(for name: DomainName, _ dns: DNSSettings) -> [IPAddress] {
         let zones = dns.zones.filter { !$0.upstreams.isEmpty && name.isEqualOrBelow($0.name) }
         let nearest = zones.max { $0.name.labelCount < $1.name.labelCount }
         return (nearest?.upstreams ?? dns.upstreams).compactMap { endpoint in
@@ -76,33 +83,18 @@ enum ConfigurationAdvice {
     }
 }
 
-extension WrittenAction {
-    fileprivate var isScore: Bool { if case .score = action { true } else { false } }
+extension Configuration {
+    /// What is to be said where `dns.upstream` names nobody, and lists are asked by the system's own resolvers.
+    /// - Parameter resolvers: those of /etc/resolv.conf.
+    public func advice(onSystemResolvers resolvers: [IPAddress]) -> [String] {
+        let isAsked = dnsbl.lists.contains { ConfigurationAdvice.upstreams(for: $0.zone, dns).isEmpty }
+        guard isAsked, let server = resolvers.first(where: { KnownLists.owner(ofPublicResolver: $0) != nil }) else {
+            return []
+        }
+        return ["/etc/resolv.conf: nameserver: \(ConfigurationAdvice.refusal(of: server))"]
+    }
 }
 
-/// What is known of lists and resolvers everywhere.
-enum KnownLists {
-    private static let deadZones = [
-        ("ahbl.org", "2015"), ("emailbasura.org", "2019"), ("spamcannibal.org", "2018"), ("sorbs.net", "June 2024"),
-        ("ix.dnsbl.manitu.net", "2025"),
-    ]
-
-    /// Since when the list answers no more; nil for one that is not known to be dead. Some list the world at last.
-    static func dead(_ zone: DomainName) -> String? {
-        deadZones.first { dead in
-            // The names above are names.
-            (try? DomainName(dead.0)).map(zone.isEqualOrBelow) ?? false
-        }.map { "since \($0.1)" }
-    }
-
-    /// Resolvers for everyone: Google, Cloudflare, Quad9, OpenDNS. Lists answer them with 127.255.255.254 or nothing.
-    private static let publicResolvers: Set<IPAddress> = Set(
-        [
-            "8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844",
-            "1.1.1.1", "1.0.0.1", "2606:4700:4700::1111", "2606:4700:4700::1001",
-            "9.9.9.9", "149.112.112.112", "2620:fe::fe", "2620:fe::9",
-            "208.67.222.222", "208.67.220.220", "2620:119:35::35", "2620:119:53::53",
-        ].compactMap { IPAddress($0) })
-
-    static func isPublicResolver(_ address: IPAddress) -> Bool { publicResolvers.contains(address) }
+extension WrittenAction {
+    fileprivate var isScore: Bool { if case .score = action { true } else { false } }
 }
