@@ -42,6 +42,7 @@ struct Postern {
     var now = UnixTime(seconds: 1_795_000_000)
     var owner = KeyOwner.caller(reason: "this is a test")
     var reader = UserIdentity.current
+    var systemResolvers: [IPAddress] = []
 
     /// What a command line leads to.
     func callAsFunction(_ arguments: String...) throws -> Result { try run(arguments) }
@@ -59,7 +60,7 @@ struct Postern {
                 asked.resolvers.append(place)
                 return resolver
             },
-            keyOwner: { owner }, keyReader: { reader })
+            keyOwner: { owner }, keyReader: { reader }, systemResolvers: { systemResolvers })
         let output = AdminCommandLine.output(of: arguments, in: surroundings)
         return Result(output: output, resolvers: asked.resolvers, questions: resolver.asked)
     }

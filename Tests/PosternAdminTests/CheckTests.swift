@@ -2,6 +2,7 @@
 
 import Foundation
 import PosternDaemon
+import PosternMail
 import Testing
 
 @testable import PosternAdmin
@@ -104,6 +105,28 @@ import Testing
         #expect(result.text == "\(path): ok\n")
         #expect(result.notes.contains("no user postern-dkim"))
         #expect(try Postern(owner: .daemon(.current))("check", path).output.notes.isEmpty)
+    }
+
+    @Test("lists that are asked by the system's public resolver are told, and by a resolver of one's own are not")
+    func systemResolvers() throws {
+        let folder = try Folder()
+        let list = "[[dnsbl.list]]\nzone = \"zen.spamhaus.org\"\nscores = { \"127.0.0.2\" = 4 }\n"
+        let zone = "[[dns.zone]]\nname = \"spamhaus.org\"\nupstream = [\"127.0.0.1:5353\"]\n"
+        let google = try #require(IPAddress("8.8.4.4"))
+        let own = try #require(IPAddress("192.0.2.53"))
+        for (text, resolvers, isTold) in [
+            (list, [own, google], true), (list, [own], false), (list, [], false), ("", [google], false),
+            (zone + list, [google], false), ("[dns]\nupstream = [\"192.0.2.53\"]\n" + list, [google], false),
+        ] as [(String, [IPAddress], Bool)] {
+            let result = try Postern(systemResolvers: resolvers)("check", try folder.write(text, to: "p.toml"))
+            #expect(result.status == 0)
+            #expect(
+                result.notes
+                    == (isTold
+                        ? "warning: /etc/resolv.conf: nameserver: DNS lists refuse or mislead public resolvers such as "
+                            + "8.8.4.4 (Google): ask by one of your own, for all zones or by [[dns.zone]]" : ""),
+                "\(text)")
+        }
     }
 
     @Test("without a file, the default one") func defaultFile() throws {

@@ -65,7 +65,7 @@ import Testing
                 ["dkim", "testkeys"],
                 "postern dkim, one of genkey, record, testkey, keys, sign, verify; found \"testkeys\""
             ),
-            (["--json", "dns", "q\u{1B}"], "postern dns, one of query; found \"q\\x1B\""),
+            (["--json", "dns", "q\u{1B}"], "postern dns, one of query, stats, flush; found \"q\\x1B\""),
         ])
     func unknown(words: [String], expected: String) throws {
         let result = try Postern().run(words)

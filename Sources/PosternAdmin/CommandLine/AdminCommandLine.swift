@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Glibc
 internal import PosternDaemon
+internal import PosternMail
 
 /// The program `postern`.
 public enum AdminCommandLine {
@@ -36,7 +37,7 @@ public enum AdminCommandLine {
             if let text = PosternCommand.unknownSubcommand(in: arguments) {
                 return CommandOutput(notes: ["error: \(text)"], status: .usage)
             }
-            return misuse(error)
+            return hidingKeys(misuse(error), arguments)
         }
         switch command {
         case let command as any Subcommand:
@@ -53,6 +54,16 @@ public enum AdminCommandLine {
             do { try command.run() } catch { return misuse(error) }
             return CommandOutput()
         }
+    }
+
+    /// ArgumentParser repeats what it could not use: a zone's name may hold a query key.
+    private static func hidingKeys(_ output: CommandOutput, _ arguments: [String]) -> CommandOutput {
+        guard arguments.contains("dns") else { return output }
+        var output = output
+        for word in arguments where ZoneName.redacted(word) != word {
+            output.notes = output.notes.map { $0.replacing(word, with: ZoneName.redacted(word)) }
+        }
+        return output
     }
 
     /// What ArgumentParser throws: a wrong command line, or a wish for help or the version.

@@ -85,18 +85,21 @@ struct DNSCommand: SubcommandGroup {
         commandName: "dns",
         abstract: "Asks DNS the way the daemons do.",
         discussion: """
-            Asks postern-dns, as the daemons do; --resolver asks another server.
+            query asks postern-dns, as the daemons do; --resolver asks another server. stats and flush, and query --trace, \
+            ask over its control socket.
 
             EXAMPLES
               postern dns query example.com MX
+              postern dns stats
+              postern dns flush --zone example.com
 
             EXIT STATUS
-              0   answered
+              0   answered, done
               64  the command line is wrong
               69  nobody could tell
               78  the configuration is wrong
             """,
-        subcommands: [DNSQuery.self])
+        subcommands: [DNSQuery.self, DNSStats.self, DNSFlush.self])
 }
 
 /// A word that needs another after it.

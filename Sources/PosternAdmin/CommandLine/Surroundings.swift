@@ -18,6 +18,8 @@ struct Surroundings {
     var keyOwner: () -> KeyOwner
     /// Whose rights key files are judged for.
     var keyReader: () -> UserIdentity
+    /// Whom this system asks for DNS.
+    var systemResolvers: () -> [IPAddress] = { [] }
 
     /// A question's whole time: what postern-dkim has for a message.
     static let dnsBudget = Duration.seconds(20)
@@ -29,7 +31,19 @@ struct Surroundings {
                 try Files.read(descriptor: 0, named: "standard input", atMost: limit)
             },
             now: WallClock.now, dns: { resolver, log in resolver.answering(within: dnsBudget, log: log) },
-            keyOwner: KeyOwner.ofThisSystem, keyReader: KeyOwner.reader)
+            keyOwner: KeyOwner.ofThisSystem, keyReader: KeyOwner.reader, systemResolvers: resolversOfThisSystem)
+    }
+
+    /// Source: resolv.conf(5), systemd-resolved.service(8): behind the stub are those of the second file.
+    private static func resolversOfThisSystem() -> [IPAddress] {
+        func nameservers(_ path: String) -> [IPAddress] {
+            // Where it cannot be read nothing is known of them, and nothing is said.
+            let octets = (try? Files.read(path, atMost: 1 << 16)) ?? []
+            return ResolvConf.nameservers(in: String(decoding: octets, as: UTF8.self))
+        }
+        let found = nameservers("/etc/resolv.conf")
+        let stub = IPAddress("127.0.0.53")
+        return found.contains { $0 == stub } ? found + nameservers("/run/systemd/resolve/resolv.conf") : found
     }
 
     /// The octets of a file, or of standard input for `-`.

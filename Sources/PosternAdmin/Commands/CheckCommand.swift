@@ -45,7 +45,8 @@ struct CheckCommand: Subcommand {
         let result = Configuration.load(path: path, for: .check)
         let problems = result.problems
         let status: ExitStatus = problems.isEmpty ? .done : .badConfiguration
-        var notes = result.advice.map { "warning: \($0)" }
+        let resolvers = result.readable?.advice(onSystemResolvers: surroundings.systemResolvers()) ?? []
+        var notes = result.advice.map { "warning: \($0)" } + resolvers.map { "warning: \($0)" }
         if result.configuration?.dkim.keys.isEmpty == false, surroundings.keyOwner() == .nobody {
             notes += [
                 "warning: this machine has no user \(KeyOwner.daemonUser); key files were judged for who runs this"
