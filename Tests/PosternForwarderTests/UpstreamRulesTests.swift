@@ -355,15 +355,34 @@ struct UpstreamRulesTests {
     func most() throws {
         let upstreams = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
         var script = "ask a.test A\n"
-        for (number, upstream) in (upstreams + upstreams).enumerated() {
-            script += "sent \(upstream) a.test A edns\nreply \(upstream) a.test A FORMERR\n"
-            let failure = "warning upstream \(upstream): answered FORMERR\n"
-            if number == 5 { break }
-            script += "sent \(upstream) a.test A plain\nreply \(upstream) a.test A EMPTY +tc\n"
-            if number < 3 { script += "dialed \(upstream)\nopened \(upstream)\n" }
-            script += "sent \(upstream) a.test A tcp plain\nreply \(upstream) a.test A FORMERR\n"
-            if number < 3 { script += failure }
+        // Four queries to each, then three to the first, then one: two upstreams are left, and are not asked.
+        for upstream in upstreams {
+            script += """
+                sent UP a.test A cookie
+                reply UP a.test A EMPTY +badcookie=server-1
+                sent UP a.test A cookie=server-1
+                reply UP a.test A EMPTY +badcookie=server-2
+                dialed UP
+                opened UP
+                sent UP a.test A tcp cookie=server-2
+                reply UP a.test A FORMERR +cookie=server-2
+                sent UP a.test A tcp plain
+                reply UP a.test A FORMERR
+                warning upstream UP: answered FORMERR
+
+                """.replacing("UP", with: upstream)
         }
+        script += """
+            sent 192.0.2.1 a.test A cookie=server-2
+            reply 192.0.2.1 a.test A EMPTY +badcookie=server-3
+            sent 192.0.2.1 a.test A tcp cookie=server-3
+            reply 192.0.2.1 a.test A FORMERR +cookie=server-3
+            sent 192.0.2.1 a.test A tcp plain
+            reply 192.0.2.1 a.test A FORMERR
+            sent 192.0.2.2 a.test A cookie=server-2
+            reply 192.0.2.2 a.test A EMPTY +badcookie=server-3
+
+            """
         Replay(ForwarderSettings(upstreams: try upstreams.map { try #require(Upstream($0)) }, listen: []))
             .run(script + "answer a.test A SERVFAIL\ncount upstreamQueries 16")
     }
