@@ -108,7 +108,7 @@ if Context.environment["POSTERN_FUZZ"] != nil {
     package.targets.append(
         .executableTarget(
             name: "postern-fuzz",
-            dependencies: ["PosternMail", "PosternDNS", "PosternAuth", "PosternMilter", "PosternDaemon"],
+            dependencies: ["PosternMail", "PosternDNS", "PosternAuth", "PosternMilter", "PosternPolicy", "PosternDaemon"],
             path: "Tests/Fuzz", exclude: ["corpus.py"],
             swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])]))
 }

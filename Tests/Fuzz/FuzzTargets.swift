@@ -13,6 +13,9 @@ private let targets: [(name: String, run: FuzzTarget)] = [
     ("dkim", fuzzDKIM), ("keys", fuzzKeys), ("body", fuzzBody), ("authres", fuzzAuthenticationResults),
     ("author", fuzzAuthor), ("message", fuzzMessageText), ("names", fuzzNames), ("dns", fuzzDNS), ("zone", fuzzZone),
     ("config", fuzzConfiguration), ("pem", fuzzPEM), ("milter", fuzzMilterValues), ("log", fuzzLog),
+    ("spf", fuzzSPF), ("spfjudge", fuzzSPFJudge), ("dmarc", fuzzDMARC), ("dmarcjudge", fuzzDMARCJudge),
+    ("psl", fuzzPSL),
+    ("policy", fuzzPolicy), ("cache", fuzzCache), ("snapshot", fuzzSnapshot),
 ]
 
 /// The target to run; `nil` for `all`.

@@ -7,7 +7,9 @@ here = os.path.dirname(os.path.abspath(__file__))
 root = os.path.dirname(os.path.dirname(here))
 fixtures = os.path.join(root, "Tests", "Fixtures")
 out = sys.argv[1]
-TARGETS = "dkim keys body authres author message names dns zone config pem milter log".split()  # the order of `all`
+# In the order of `all`.
+TARGETS = ("dkim keys body authres author message names dns zone config pem milter log "
+           "spf spfjudge dmarc dmarcjudge psl policy cache snapshot").split()
 
 def read(path):
     with open(path, "rb") as file:
@@ -117,6 +119,53 @@ seeds["pem"] += [
     b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n"
     b"-----END PUBLIC KEY-----\n"]
 
+# Lines of the RFC 7208 suite, which is YAML: `SPF: v=spf1 ...`, `TXT: v=spf1 ...` and lists with the same in quotes.
+suite = read(os.path.join(fixtures, "spf-rfc7208", "rfc7208-tests.yml")).split(b"\n")
+spf = sorted({b"v=spf1" + line.partition(b"v=spf1")[2].strip(b" '\"]}") for line in suite if b"v=spf1" in line})
+seeds["spf"] += spf + [text[7:] for text in spf]
+
+def judged(who, *entries):
+    return b"\2" + b"\0".join(who) + b"\0" + b"\0".join(entries) + b"\0\0"
+
+ann = [b"ann@a.test", b"mx.a.test", b"192.0.2.1"]
+for text in spf:
+    for who in (ann, [b"", b"a.test", b"2001:db8::1"]):
+        seeds["spfjudge"].append(judged(
+            who, b"Ta.test " + text, b"T* v=spf1 -all", b"A* 192.0.2.1,192.0.2.2", b"6* 2001:db8::1", b"M* mx.a.test",
+            b"P* mx.a.test,b.test", b"Nnone.test", b"Fdown.test"))
+seeds["spfjudge"] += [
+    judged(ann, b"T* v=spf1 include:a.%{d} include:b.%{d} ?all"), judged(ann, b"T* v=spf1 redirect=%{d2}.x.%{d}"),
+    judged(ann, b"Ta.test v=spf1 exists:%{p}.%{ir}.%{v}.%{h}.b.test mx ptr -all exp=why.test", b"A* 192.0.2.9",
+           b"Twhy.test %{s} %{L} %{o} %{c} %{r} %{t} may not", b"P* mx.a.test", b"Ma.test " + b"m.test," * 11)]
+policies = [text for text in texts if text.startswith(b"v=DMARC1")]
+policies += [b"v=DMARC1; p=reject; sp=quarantine; np=none; adkim=s; aspf=r; psd=y; t=y; fo=1:d:s; "
+             b"rua=mailto:a@b.test!10m,https://c.test/%20; ruf=mailto:d@e.test; pct=50; rf=afrf; ri=86400; X=y"]
+seeds["dmarc"] += policies + [text[9:] for text in policies]
+for text in policies:
+    for choice, more in ((b"\0", b"T_dmarc.test v=DMARC1; psd=y; p=none"), (b"\1", b"F_dmarc.test")):
+        seeds["dmarcjudge"].append(
+            choice + b" Ann <ann@b.a.test>, eve@c.test\0pa.test\0pb.a.test\0tx.a.test\0fc.test\0\0" + b"\0".join(
+                [b"T_dmarc.a.test " + text, b"T_dmarc.b.a.test v=DMARC1; p=none; psd=n", b"Eb.a.test", more, b"\0"]))
+psl = read(glob.glob(fixtures + "/psl/*.dat")[0]).split(b"\n")
+seeds["psl"] += [b"\n".join(psl[start:start + 40]) for start in range(0, len(psl), 200)]
+seeds["psl"].append(b"// a comment\ncom\n*.ck\n!www.ck\na.b.ck tail\n" + "\u516c\u53f8.cn\n".encode())
+request = (b"request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=SMTP\nhelo_name=some.domain.tld\n"
+           b"queue_id=8045F2AB23\nsender=foo@bar.tld\nrecipient=bar@foo.tld\nrecipient_count=0\n"
+           b"client_address=192.0.2.4\nclient_name=another.domain.tld\nreverse_client_name=another.domain.tld\n"
+           b"instance=123.456.7\nsasl_method=plain\nsasl_username=you\nsasl_sender=\nsize=12345\n")
+tail = (b"ccert_subject=solaris9.porcupine.org\nccert_issuer=Wietse+20Venema\nccert_fingerprint=C2:9D\n"
+        b"encryption_protocol=TLSv1/SSLv3\nencryption_cipher=DHE-RSA-AES256-SHA\nencryption_keysize=256\n"
+        b"etrn_domain=\nstress=\nclient_port=25\npolicy_context=submission\nserver_address=192.0.2.1\n"
+        b"server_port=54321\ncompatibility_level=3.6\nmail_version=3.8.0\ntls_sni=\nnew=1\n")
+seeds["policy"] += [b"\0\0" + request + b"\n", b"\7\2" + request + tail + b"\n",
+                    b"\3\1" + request.replace(b"RCPT", b"END-OF-MESSAGE") + b"\n" + request, b"\0\3 transport:next.hop"]
+seeds["cache"] += [bytes([255]) + bytes(n * 37 % 251 for n in range(start, start + 600)) for start in range(8)]
+seeds["cache"].append(b"\xff" + b"\1\1\x0a\1\x52\x14\6\1\0\6\2\0\0\0\5\3\1\0\6\1\0\4\0\x0b")
+for message in seeds["dns"]:
+    entry = len(message[1:]).to_bytes(2, "big") + message[1:] + b"\1\0\0\1\x2c\0\0\0\x3c"
+    seeds["snapshot"] += [b"\2" + entry, b"\x1c" + entry + entry]
+seeds["snapshot"].append(b"\1PosternDNS\0\1" + bytes(20))
+
 words = {
     "dkim": "DKIM-Signature: From: v=1; a=rsa-sha256; a=ed25519-sha256; c=relaxed/simple; d= s= h=from: bh= b= l= i=@ "
             "t= x= q=dns/txt v=DKIM1; k=ed25519; p= t=s t=y \\x00",
@@ -134,6 +183,19 @@ words = {
               "0x 1e400 inf \\x5cu00e4 \\xef\\xbb\\xbf { } , \\x0a # 60s 64MiB",
     "pem": "-----BEGIN -----END PRIVATE\\x20KEY----- RSA EC ENCRYPTED \\x0a",
     "milter": "< > \\x0a \\x0d\\x0a \\x00 \\x02\\x00 \\x0a\\x00",
+    "spf": "v=spf1 include: a mx ptr ip4: ip6: exists: redirect= exp= all + - ~ ? / // 192.0.2.0/24 %{ } %{i} %{d2r.-} "
+           "%{S} %{p} %% %_ %- .test",
+    "spfjudge": "v=spf1 include: a mx ptr ip4: ip6: exists: redirect= exp= all -all %{d} %{p} %{l1r-} %{h} %{s} a.test "
+                "\\x00T* \\x00Ta.test \\x00A* \\x006* \\x00M* \\x00P* \\x00N \\x00E \\x00F 192.0.2.1 \\xff",
+    "dmarc": "v=DMARC1 ; p= sp= np= adkim= aspf= psd= t= fo= rua= ruf= pct= none quarantine reject mailto: https: ! "
+             ", : %20 a@b.test = r s y n u 0 1 d",
+    "dmarcjudge": "v=DMARC1;p=reject psd=y psd=n adkim=s aspf=s np=none sp= t=y a.test b.a.test c.test _dmarc. "
+                  "\\x00T_dmarc. \\x00N \\x00E \\x00F \\x00p \\x00t \\x00\\x00 @ < > , T*",
+    "psl": "// ! *. . \\x0a com ck co.uk xn-- \\xe5\\x85\\xac",
+    "policy": "request=smtpd_access_policy\\x0a protocol_state=RCPT\\x0a client_address= sender= recipient= size= "
+              "instance= \\x0a\\x0a = \\x00 \\x0a END-OF-MESSAGE",
+    "cache": "\\x00 \\x01 \\x03 \\x04 \\x06 \\xff",
+    "snapshot": "PosternDNS \\x00\\x01 \\xc0\\x0c \\x81\\x80 \\x00\\x10 \\xff\\xff\\xff\\xff",
     "log": "\\x00 < > \\x5c \\x22 \\x0a \\xe2\\x80\\xa8 \\xe2\\x80\\xae \\xc2\\x85 mx.example.com",
 }
 
