@@ -36,4 +36,9 @@ extension DaemonResources {
     public func milterSocket(at endpoint: Endpoint, key: String, mode: UInt16) throws(SocketError) -> ServedSocket {
         try ServedSocket("milter", at: endpoint, key: key, mode: mode, self)
     }
+
+    /// The policy service's socket.
+    public func policySocket(at endpoint: Endpoint, key: String, mode: UInt16) throws(SocketError) -> ServedSocket {
+        try ServedSocket("policy", at: endpoint, key: key, mode: mode, self)
+    }
 }

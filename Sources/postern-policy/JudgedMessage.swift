@@ -1,0 +1,40 @@
+// One message of Postfix's through postern-policy: what is known of its client and sender is kept for its next
+// recipient. What a request is worth is PolicyJudge's; here it becomes an answer, a line in the log, and counts.
+
+import PosternAdmission
+import PosternMail
+import PosternPolicy
+
+final class JudgedMessage: PolicyTransaction {
+    private let service: PolicyService
+    private var facts = InstanceFacts()
+
+    init(service: PolicyService) { self.service = service }
+
+    func answer(_ request: PolicyRequest) -> PolicyOutcome {
+        let (lists, senderPolicy) = (facts.lists, facts.senderPolicy)
+        let verdict = service.verdict(on: request, facts: &facts)
+        service.counters.count(verdict)
+        if let found = facts.lists, found != lists { service.counters.count(found.lists) }
+        if let found = facts.senderPolicy, senderPolicy == nil { service.counters.count(CheckCounter(found.result)) }
+        guard Self.isWorthALine(verdict, request) else { return .silent(verdict.answer) }
+        return .logged(verdict.answer, as: verdict.word, text: verdict.logText)
+    }
+
+    /// A line for each recipient that was looked at, and for whatever is not let go on.
+    private static func isWorthALine(_ verdict: PolicyVerdict, _ request: PolicyRequest) -> Bool {
+        if verdict.answer != .dunno || verdict.withheld != nil { return true }
+        if verdict.findings.contains(where: \.isShadow) { return true }
+        return request.stage == .rcpt && !verdict.findings.isEmpty
+    }
+}
+
+extension PolicyVerdict {
+    /// Its text; where mail goes on since greylisting let it, with the reason.
+    var logText: String {
+        guard decision == nil, let greylist = findings.last(where: { $0.check == .greylist }), !greylist.isShadow else {
+            return text
+        }
+        return "\(text) (greylist: \(greylist.reason))"
+    }
+}

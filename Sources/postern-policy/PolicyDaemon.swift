@@ -1,0 +1,78 @@
+// postern-policy's own part of a daemon's life: from the configuration to a policy service that serves.
+
+import PosternAdmission
+import PosternDaemon
+import PosternMail
+import PosternPolicy
+import PosternSocket
+import PosternStore
+
+struct PolicyDaemon: RunningDaemon {
+    private let server: PolicyServer
+    /// What new messages begin with; one under way keeps what it began with (DESIGN §1, rule 6).
+    private let service: Snapshot<PolicyService>
+    private let greylist: GreylistStore
+    private let client: DNSClient
+    private let log: any LogSink
+    private let socket: ServedSocket
+
+    var openTransactions: Int { server.openTransactions }
+
+    var counters: [CounterReading] {
+        let service = service.current
+        return server.counters(of: "policy") + service.counters.readings
+            + (service.greylists ? GreylistReadings.of(greylist) : [])
+    }
+
+    func adopt(_ configuration: Configuration) {
+        PolicyTime.refreshZone()
+        do throws(ExpressionError) {
+            let next = try Self.service(configuration, after: service.current, greylist, client, log)
+            if next.greylists, !service.current.greylists { greylist.open() }
+            service.replace(by: next)
+        } catch {
+            // The configuration's own check has let it through: ours to mend, and no reason to stop.
+            log.error("rules: \(error); going on with the rules from before")
+        }
+    }
+
+    func isAlive() -> Bool { server.answers() }
+
+    func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
+        try PolicyCommands(service: service.current, greylist: greylist, log: log).answer(command)
+    }
+
+    func stop() {
+        server.stop()
+        socket.remove()
+        greylist.close()
+    }
+
+    static func start(_ configuration: Configuration, _ resources: DaemonResources) throws -> any RunningDaemon {
+        let log = resources.log
+        let client = DNSClient(configuration.listen.dnsClientEndpoint, log: log)
+        let greylist = GreylistStore(
+            path: configuration.state.directory + "/greylist.sqlite", log: log, now: WallClock.now)
+        let first = try service(configuration, after: nil, greylist, client, log)
+        if first.greylists { greylist.open() }
+        let service = Snapshot(first)
+        let socket = try resources.policySocket(
+            at: configuration.listen.policy, key: "listen.policy", mode: configuration.listen.mode)
+        let server = try PolicyServer(listener: Socket(owning: socket.descriptor), log: log) { _ in
+            JudgedMessage(service: service.current)
+        }
+        try Thread.start(name: "policy") { server.run() }.detach()
+        log.info("policy service on \(socket.place), \(configuration.rules.count) rules")
+        return PolicyDaemon(
+            server: server, service: service, greylist: greylist, client: client, log: log, socket: socket)
+    }
+
+    private static func service(
+        _ configuration: Configuration, after older: PolicyService?, _ greylist: GreylistStore, _ client: DNSClient,
+        _ log: any LogSink
+    ) throws(ExpressionError) -> PolicyService {
+        try PolicyService(configuration, after: older, greylist: greylist, log: log, now: WallClock.now) {
+            client.within($0)
+        }
+    }
+}

@@ -1,0 +1,41 @@
+// What all messages of postern-policy share until a reload: the pipeline with its checked settings, the well, the clock.
+
+import PosternAdmission
+import PosternDNS
+import PosternDaemon
+import PosternMail
+import PosternSocket
+
+struct PolicyService: Sendable {
+    let judge: PolicyJudge
+    /// Somebody can be greylisted.
+    let greylists: Bool
+    let greylistSettings: GreylistSettings
+    let now: @Sendable () -> UnixTime
+    /// A view of the well with its own budget, which begins now.
+    let dns: @Sendable (Duration) -> any DNSAnswering
+    let counters: CounterSink<CheckCounter>
+
+    /// - Parameter older: the snapshot that this one takes the place of; what was counted and learned goes on.
+    /// - Throws: a wrong expression of a rule, which `check` has told before.
+    init(
+        _ configuration: Configuration, after older: PolicyService?, greylist ledger: any GreylistLedger,
+        log: any LogSink, now: @escaping @Sendable () -> UnixTime,
+        dns: @escaping @Sendable (Duration) -> any DNSAnswering
+    ) throws(ExpressionError) {
+        greylists = configuration.mayGreylist
+        greylistSettings = configuration.greylist
+        judge = try PolicyJudge(configuration, lists: RuleScores(configuration.dnsbl), greylist: nil)
+        self.now = now
+        self.dns = dns
+        counters = older?.counters ?? CounterSink()
+    }
+
+    /// Judges one request within its time.
+    func verdict(
+        on request: PolicyRequest, facts: inout InstanceFacts, telling: PolicyTelling = .outcome
+    ) -> PolicyVerdict {
+        judge.verdict(
+            on: request, at: .local(now()), facts: &facts, dns: dns(PolicyJudge.requestBudget), telling: telling)
+    }
+}
