@@ -11,7 +11,11 @@ extension EndToEnd {
         let script = SourceTree.root.appending(path: "contrib/try").path
         let result = try Program.run("bash", [script], environment: ["POSTERN_BIN_DIR": folder], within: .seconds(180))
         #expect(result.status == 0, "\(result.text)\n\(result.errors)")
-        for promise in ["a=rsa-sha256", "a=ed25519-sha256", "dkim=pass", "dkim=fail", "dkim=none"] {
+        let promises = [
+            "a=rsa-sha256", "a=ed25519-sha256", "dkim=pass", "dkim=fail", "dkim=none", "spf=pass", "dmarc=pass",
+            "Postern-Disposition: quarantine (dmarc example.net)", "Postfix said: 550 5.7.26",
+        ]
+        for promise in promises {
             #expect(result.text.contains(promise), "\(result.text)")
         }
         #expect(result.errors == "")
