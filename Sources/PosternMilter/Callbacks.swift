@@ -12,6 +12,8 @@ struct MilterContext: Sendable {
     var makeFilter: @Sendable (SMTPSession) -> any Filter
     var transactions: OpenTransactions
     var inFlight: InFlight
+    /// Those of them that are only at their envelope.
+    var envelopes: InFlight
     var progress: ProgressTicker
     var log: any LogSink
 }
@@ -117,11 +119,18 @@ enum Milter {
     ) -> sfsistat {
         guard let context, let session = session(raw) else { return sfsistat(SMFIS_NOREPLY) }
         session.filter.recipient(MilterValues.path(arguments?.pointee))
-        if session.isFirstRecipient(), context.inFlight.enter() {
-            defer { context.inFlight.leave() }
-            session.filter.judgeEnvelope()
-        }
+        if session.isFirstRecipient() { judgeEnvelope(session, context) }
         return sfsistat(SMFIS_NOREPLY)
+    }
+
+    /// Postfix waits for no envelope, so that a client can leave many behind, to be judged long after it has gone: they
+    /// never take the room of messages that have ended.
+    private static func judgeEnvelope(_ session: MilterSession, _ context: MilterContext) {
+        guard context.envelopes.enter() else { return }
+        defer { context.envelopes.leave() }
+        guard context.inFlight.enter() else { return }
+        defer { context.inFlight.leave() }
+        session.filter.judgeEnvelope()
     }
 
     private static func header(

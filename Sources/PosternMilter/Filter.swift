@@ -14,7 +14,8 @@ public protocol Filter: AnyObject {
     func recipient(_ address: [UInt8])
     /// The first recipient was accepted, so that a message is likely to come: what the envelope alone tells may be
     /// asked now. It may wait for DNS some seconds, since Postfix does not wait for it; but the rest of the message
-    /// does. Only for those who need recipients, and left out when too many messages are being judged.
+    /// does. Only for those who need recipients, and left out when too many messages are being judged, or when the
+    /// session left a message unsent before.
     func judgeEnvelope()
     /// One field of the header, in order, top to bottom.
     func header(_ field: HeaderField)

@@ -46,7 +46,7 @@ public struct MilterServer: Sendable {
         self.log = log
         Milter.context = MilterContext(
             needs: needs, makeFilter: makeFilter, transactions: transactions, inFlight: InFlight(limit: maxInFlight),
-            progress: progress, log: log)
+            envelopes: InFlight(limit: max(1, maxInFlight / 2)), progress: progress, log: log)
         guard smfi_register(Milter.callbacks()) == MI_SUCCESS else { throw .libmilter("smfi_register") }
         self.listener = try MilterListener.replace(by: listener)
     }

@@ -13,6 +13,9 @@ final class MilterSession {
     private let transactions: OpenTransactions
     private var isOpen = false
     private var hasRecipient = false
+    /// A message with a recipient was left unsent. What its client left behind is worked off here, one after the other,
+    /// while Postfix and the client go on: from now on no envelope is waited for before its message has come.
+    private var leavesUnsent = false
 
     init(_ session: SMTPSession, context: MilterContext) {
         filter = context.makeFilter(session)
@@ -31,10 +34,10 @@ final class MilterSession {
     }
 
     /// A recipient was accepted.
-    /// - Returns: whether it is the message's first.
+    /// - Returns: whether it is the message's first, and the message likely to come.
     func isFirstRecipient() -> Bool {
         defer { hasRecipient = true }
-        return isOpen && !hasRecipient
+        return isOpen && !hasRecipient && !leavesUnsent
     }
 
     /// The message has its verdict, or the session is over.
@@ -45,7 +48,10 @@ final class MilterSession {
 
     /// The message is over without a verdict.
     func abort() {
-        if isOpen { filter.abort() }
+        if isOpen {
+            leavesUnsent = leavesUnsent || hasRecipient
+            filter.abort()
+        }
         end()
     }
 }

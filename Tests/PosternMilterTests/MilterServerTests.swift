@@ -387,6 +387,53 @@ struct MilterServerTests {
         #expect(events.count { $0 == "eom" || $0 == "overloaded" } == 40)
     }
 
+    @Test("envelopes that wait leave room for messages that end")
+    func roomForMessages() throws {
+        let gate = Gate()
+        let answered = Atomic<Int>(0)
+        let all = DispatchGroup()
+        let script = Script()
+        script.state.withLock { $0.whenEnvelopeIsJudged = { gate.pass() } }
+        var sessions = 0
+        // Until one finds no room; libmilter may let one wait (see `full`), so that more are begun.
+        while answered.load(ordering: .relaxed) == 0, sessions < 1000 {
+            let client = Borrowed(try TestMilter.session("hanging\(sessions).example", script))
+            sessions += 1
+            all.enter()
+            Thread.detachNewThread {
+                _ = try? client.client.message(from: "a@b.example", header: [], body: [], queueID: "4T")  // counted all the same
+                answered.add(1, ordering: .relaxed)
+                all.leave()
+            }
+            usleep(1000)
+        }
+        // Those that found no room may still be at their end: one of these gets in between them.
+        var answers: [MilterClient.Answer] = []
+        while answers.last != .continue, answers.count < 100 {
+            let (client, _) = try TestMilter.session("ending\(answers.count).example")
+            answers.append(try client.message(from: "c@d.example", header: [], body: [], queueID: "4U").answer)
+        }
+        gate.open()
+        all.wait()
+        #expect(answers.last == .continue)
+        #expect((1...TestMilter.maxInFlight / 2).contains(gate.most))
+    }
+
+    @Test("who leaves messages unsent has no more envelopes judged: nobody is held up by what never comes")
+    func unsentMessages() throws {
+        let (client, script) = try TestMilter.session("unsent.example")
+        for _ in 0..<3 {
+            try client.mail("a@b.example")
+            try client.recipient("bo@example.net")
+            try client.abort()
+        }
+        #expect(try client.message(from: "c@d.example", header: [], body: [], queueID: "4V").answer == .continue)
+        let events = script.state.withLock { $0.events }
+        #expect(events.count { $0 == "judge envelope" } == 1)
+        #expect(events.count { $0 == "abort" } == 3)
+        #expect(events.last == "eom")
+    }
+
     @Test("it answers a watchdog; a door at which nobody accepts does not")
     func watchdog() throws {
         let server = try TestMilter.server.get().server
