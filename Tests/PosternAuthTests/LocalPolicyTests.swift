@@ -164,6 +164,38 @@ struct LocalPolicyTests {
         #expect((decision.measure.reply != nil) == (row.action == .reject || row.action == .defer))
     }
 
+    @Test(
+        "require without a record: the author's very domain is what must pass, and DNS trouble is no failure",
+        arguments: [
+            (DKIMResult.pass, "mail.example.com", MailAction.accept, MailAction.accept),
+            (.pass, "MAIL.example.com", .reject, .accept),
+            (.pass, "example.com", .accept, .reject),  // RFC 9989 §4.10.2: without a record nothing else aligns
+            (.fail, "mail.example.com", .accept, .reject), (.temperror, "mail.example.com", .accept, .accept),
+            (.temperror, "mail.example.com", .defer, .defer), (.temperror, "example.com", .defer, .reject),
+        ])
+    func requiredWithoutRecord(
+        _ result: DKIMResult, _ signer: String, _ onTemperror: MailAction, _ action: MailAction
+    ) throws {
+        let policy = Self.settings {
+            Self.required(&$0)
+            $0.dmarc.onTemperror = onTemperror
+        }
+        let signature = DKIMFinding(result: result, reason: .none, domain: try DomainName(signer))
+        let message = try Self.message([Self.dmarc(.none)], dkim: [signature])
+        #expect(policy.decision(on: message).measure.action == action)
+        var sent = try Self.message([Self.dmarc(.none)])
+        let helo = HELOIdentity(Array("mx.example.org".utf8))
+        let identity = MailFromIdentity(sender: Array("ann@\(signer)".utf8), helo: helo)
+        sent.spf = [
+            SPFFinding(
+                result: result == .pass ? .pass : result == .fail ? .fail : .temperror, reason: .matched,
+                identity: .mailFrom(identity))
+        ]
+        #expect(policy.decision(on: sent).measure.action == action)
+        sent.spf = [SPFFinding(result: .pass, reason: .matched, identity: .helo(HELOIdentity(Array(signer.utf8))))]
+        #expect(policy.decision(on: sent).measure.action == .reject, "HELO is not the author (RFC 9989 §4.4.2)")
+    }
+
     static let required: @Sendable (inout LocalPolicySettings) -> Void = { settings in
         settings.dmarc.onReject = .reject
         if let domain = try? DomainName("example.com") { settings.dmarc.require = [.below(domain)] }  // a name

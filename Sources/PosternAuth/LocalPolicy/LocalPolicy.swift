@@ -145,7 +145,13 @@ public struct LocalPolicy: Sendable {
         case .pass: break
         case .permerror: action = settings.dmarc.onInvalidAuthor
         case .temperror: action = settings.dmarc.onTemperror
-        case .none: if isRequired { action = settings.dmarc.onReject }
+        case .none where isRequired:
+            switch Self.isVouchedFor(finding.authorDomain, in: message) {
+            case true?: break
+            case false?: action = settings.dmarc.onReject
+            case nil: action = settings.dmarc.onTemperror  // DNS trouble refuses nothing for good (DESIGN §2)
+            }
+        case .none: break
         case .fail where isRequired: action = settings.dmarc.onReject
         case .fail:
             switch finding.applied {
@@ -174,6 +180,17 @@ public struct LocalPolicy: Sendable {
                 }
             })
         return Author(measure: measure, exception: exception, isMailingList: isMailingList)
+    }
+
+    /// Whether SPF or DKIM vouches for the author's very domain, which aligns in either mode and needs no record for it;
+    /// nil when DNS did not tell.
+    /// - Source: RFC 9989 §4.10.2.
+    private static func isVouchedFor(_ author: DomainName?, in message: JudgedMessage) -> Bool? {
+        let identifiers =
+            message.spf.compactMap { DMARCIdentifier($0) } + message.dkim.compactMap { DMARCIdentifier($0) }
+        let own = identifiers.filter { $0.domain == author }
+        if own.contains(where: { $0.trouble == nil }) { return true }
+        return own.isEmpty ? false : nil
     }
 
     private static func dmarcText(_ finding: DMARCFinding, isRequired: Bool) -> String {
