@@ -11,6 +11,8 @@ internal import PosternSocket
 enum DaemonName: String, CaseIterable, Sendable {
     case dns = "postern-dns"
     case dkim = "postern-dkim"
+    case dmarc = "postern-dmarc"
+    case policy = "postern-policy"
 
     /// - Parameter text: `postern-dkim`, or `dkim` for short.
     init?(argument text: String) {
@@ -19,6 +21,9 @@ enum DaemonName: String, CaseIterable, Sendable {
     }
 
     static let list = allCases.map(\.rawValue).joined(separator: ", ")
+
+    /// Not every host has it.
+    var isOptional: Bool { self == .dmarc || self == .policy }
 }
 
 /// What became of a question to one daemon.
@@ -64,6 +69,15 @@ struct DaemonControl {
     /// What an empty configuration says.
     private static var defaultFolder: String {
         Configuration.read([], file: "", folder: "/", for: .dns).configuration?.listen.control ?? "/run/postern"
+    }
+
+    /// The daemons that are looked at where none is named: of those that not every host has, the ones that have a control
+    /// socket.
+    var usual: [DaemonName] {
+        DaemonName.allCases.filter { daemon in
+            guard daemon.isOptional, case .unix(let path) = endpoint(daemon) else { return true }
+            return access(path, F_OK) == 0
+        }
     }
 
     func ask(_ daemon: DaemonName, _ request: String) -> DaemonAnswer {

@@ -25,7 +25,7 @@ struct PolicyService: Sendable {
     ) throws(ExpressionError) {
         greylists = configuration.mayGreylist
         greylistSettings = configuration.greylist
-        judge = try PolicyJudge(configuration, lists: RuleScores(configuration.dnsbl), greylist: nil)
+        judge = try PolicyJudge(configuration, ledger: ledger)
         self.now = now
         self.dns = dns
         counters = older?.counters ?? CounterSink()

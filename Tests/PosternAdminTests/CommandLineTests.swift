@@ -60,7 +60,10 @@ import Testing
     @Test(
         "a word that is no subcommand is told with those that are",
         arguments: [
-            (["chekc"], "postern, one of check, show, status, reload, dkim, spf, dmarc, judge, dns; found \"chekc\""),
+            (
+                ["chekc"],
+                "postern, one of check, show, status, reload, dkim, spf, dmarc, judge, dns, explain, greylist; found \"chekc\""
+            ),
             (
                 ["dkim", "testkeys"],
                 "postern dkim, one of genkey, record, testkey, keys, sign, verify; found \"testkeys\""

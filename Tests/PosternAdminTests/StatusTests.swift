@@ -63,6 +63,16 @@ import Testing
         #expect(result.status == 0 && result.notes.isEmpty)
     }
 
+    @Test("daemons that not every host has are looked at where they have a socket, or are named")
+    func optional() throws {
+        let own = Self.status.replacing("postern-dkim", with: "postern-policy")
+        let daemons = try Daemons([.policy: ["status": own], .dkim: ["status": Self.status], .dns: ["status": "{}"]])
+        let object = try daemons.run("--json", "status").json()
+        let names = (object["daemons"] as? [[String: Any]])?.map { $0["name"] as? String }
+        #expect(names == ["postern-dns", "postern-dkim", "postern-policy"])
+        #expect(try daemons.run("status", "dmarc").text == "postern-dmarc: does not run\n")
+    }
+
     @Test("one that does not run is told, and is 69")
     func down() throws {
         let daemons = try Daemons([.dkim: ["status": Self.status]])
@@ -181,7 +191,8 @@ import Testing
     func usage(_ words: [String]) throws {
         let result = try Postern().run(words)
         #expect(result.status == 64)
-        #expect(result.notes.contains("expected a daemon (postern-dns, postern-dkim), found \"\(words.last ?? "")\""))
+        let names = "postern-dns, postern-dkim, postern-dmarc, postern-policy"
+        #expect(result.notes.contains("expected a daemon (\(names)), found \"\(words.last ?? "")\""))
     }
 
     @Test(

@@ -27,6 +27,9 @@ struct PosternCommand: SubcommandGroup {
               postern judge --client 192.0.2.1 --helo mx.example.com \\
                   --sender ann@example.com message.eml
               postern dns query 2026q4._domainkey.example.com TXT
+              postern explain --client 192.0.2.1 --helo mx.example.com \\
+                  --sender ann@example.com --recipient bo@example.net
+              postern greylist list
               postern help dkim verify
 
             EXIT STATUS
@@ -45,7 +48,8 @@ struct PosternCommand: SubcommandGroup {
         version: DaemonArguments.versionText(program: "postern"),
         subcommands: [
             CheckCommand.self, ShowCommand.self, StatusCommand.self, ReloadCommand.self, DKIMCommand.self,
-            SPFCheck.self, DMARCDiscovery.self, JudgeCommand.self, DNSCommand.self,
+            SPFCheck.self, DMARCDiscovery.self, JudgeCommand.self, DNSCommand.self, ExplainCommand.self,
+            GreylistCommand.self,
         ])
 }
 

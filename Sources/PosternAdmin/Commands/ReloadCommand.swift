@@ -45,7 +45,7 @@ struct ReloadCommand: Subcommand {
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         let asked = DaemonControl(options, stated: control)
         var report = Report(notes: asked.notes)
-        for daemon in daemons.isEmpty ? DaemonName.allCases : daemons {
+        for daemon in daemons.isEmpty ? asked.usual : daemons {
             report.add(daemon, asked.ask(daemon, "reload"), isNamed: !daemons.isEmpty)
         }
         let status = report.status

@@ -111,9 +111,8 @@ struct SPFCheck: Subcommand {
     /// value behind "=" for none and the next word for the value, and a script writes `--sender="$sender"` for the null
     /// reverse-path too.
     static func withEmptyValues(_ words: [String]) -> [String] {
-        guard [configuration.commandName, JudgeCommand.configuration.commandName].contains(words.first) else {
-            return words
-        }
+        let commands = [configuration, JudgeCommand.configuration, ExplainCommand.configuration].map(\.commandName)
+        guard commands.contains(words.first) else { return words }
         var rest = words[...]
         var result: [String] = []
         while let word = rest.popFirst() {

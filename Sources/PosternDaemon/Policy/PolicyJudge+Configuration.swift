@@ -7,14 +7,11 @@ extension PolicyJudge {
     /// How long one request's questions may take altogether: less than Postfix waits (timeout=12s, DESIGN §2).
     public static let requestBudget = Duration.seconds(8)
 
-    /// - Parameter lists: asked also where the configuration names none: rules give scores too.
-    /// - Parameter greylist: nil where nobody is greylisted.
+    /// - Parameter ledger: greylisting's memory.
     /// - Throws: a wrong expression of a rule, which `check` has told before.
-    public init(
-        _ configuration: Configuration, lists: any DNSBLChecking, greylist: (any GreylistChecking)?
-    ) throws(ExpressionError) {
+    public init(_ configuration: Configuration, ledger: any GreylistLedger) throws(ExpressionError) {
         try self.init(
-            rules: configuration.rules, lists: lists, greylist: greylist,
+            rules: configuration.rules, lists: RuleScores(configuration.dnsbl), greylist: nil,
             senderPolicy: EnvelopeSPF(receiver: configuration.host.name), origin: configuration.host.origin,
             isShadow: configuration.host.shadow)
     }

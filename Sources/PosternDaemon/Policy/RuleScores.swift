@@ -1,22 +1,22 @@
 // The scores of rules alone, where no DNS list is asked.
 
-import PosternAdmission
-import PosternDNS
-import PosternMail
+public import PosternAdmission
+public import PosternDNS
+public import PosternMail
 
-struct RuleScores: DNSBLChecking {
+public struct RuleScores: DNSBLChecking {
     private let settings: DNSBLSettings
 
-    init(_ settings: DNSBLSettings) { self.settings = settings }
+    public init(_ settings: DNSBLSettings) { self.settings = settings }
 
-    func finding(
+    public func finding(
         for request: PolicyRequest, ruleScore: Int, wantsScore: Bool, telling: PolicyTelling, dns: any DNSAnswering,
         now: UnixTime
     ) -> DNSBLFinding {
         DNSBLFinding(lists: [], score: 0, isWhole: true)
     }
 
-    func decision(on request: PolicyRequest, ruleScore: Int, lists: DNSBLFinding) -> PolicyFinding {
+    public func decision(on request: PolicyRequest, ruleScore: Int, lists: DNSBLFinding) -> PolicyFinding {
         let score = ruleScore + lists.score
         let reason = "score \(score)"
         if let limit = settings.rejectScore, score >= limit {
