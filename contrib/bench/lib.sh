@@ -1,6 +1,9 @@
 # What the benchmarks of postern-dkim share; sourced by them, from the project's folder, after contrib/lib.sh. Builds
 # for release, and starts the daemons and the peers on UNIX sockets in one folder.
 
+# What is built; a benchmark of other daemons says so before `prepare`.
+products=(postern-dkim postern-dns postern-bench)
+
 # prepare PACKAGE...: sets bin and work; starts postern-dns, postern-dkim (postern), the null milter and OpenDKIM.
 prepare() {
     need_swift
@@ -8,7 +11,7 @@ prepare() {
     bin=${POSTERN_BIN_DIR:-}
     if [ -z "$bin" ]; then
         local product
-        for product in postern-dkim postern-dns postern-bench; do
+        for product in "${products[@]}"; do
             say "building $product (release, as README installs it)"
             swift_build -c release --static-swift-stdlib --product $product
         done
