@@ -1,0 +1,199 @@
+// postern-policy behind a real Postfix with the lines of contrib/postfix/main.cf.policy: rules, DNS lists, greylisting,
+// what Postfix refuses by itself, and mail that flows while the daemon is dead.
+
+import Foundation
+import Glibc
+import PostfixHarness
+import Testing
+
+extension EndToEnd {
+    @Suite("policy service") struct Policy {
+        @Test("a rule refuses, at RCPT, and the log tells which")
+        func rule() throws {
+            let host = try PolicyHost.shared()
+            let reply = try host.rcpt("192.0.2.7", from: "spam@example.net")
+            #expect("\(reply)" == "550 5.7.1 <bo@example.org>: Recipient address rejected: No spam")
+            let line = try host.policy.await(line: "the refusal") { $0.contains("from=<spam@example.net>") }
+            #expect(
+                line.hasSuffix(
+                    "NOQUEUE: reject: RCPT from mx.example.net[192.0.2.7]: 550 5.7.1 No spam (rule no spam); "
+                        + "from=<spam@example.net> to=<bo@example.org> proto=ESMTP helo=<mx.example.net>"))
+        }
+
+        @Test("a header field is added once for a message with two recipients")
+        func prepend() throws {
+            let host = try PolicyHost.shared()
+            let client = try host.session("192.0.2.7")
+            let reply = try client.send(
+                from: "marked@example.net", to: ["bo@example.org", "cy@example.org"], PolicyHost.letter)
+            let message = try host.postfix.delivered(queueID: try #require(reply.queueID, "\(reply)"))
+            #expect(message.fields("X-Policy").map(\.value) == ["marked"])
+        }
+
+        @Test("what Postfix refuses is refused for good, and postern-policy is not asked")
+        func unknown() throws {
+            let host = try PolicyHost.shared()
+            let unknown = try host.rcpt("192.0.2.7", from: "unknown@example.net", to: "nobody@example.org")
+            #expect(unknown.code == 550, "\(unknown)")
+            let relay = try host.rcpt("192.0.2.7", from: "unknown@example.net", to: "ann@example.com")
+            #expect(relay.code == 454, "\(relay)")  // by smtpd_relay_restrictions, which Postfix looks at first
+            #expect(!host.policy.lines.contains { $0.contains("from=<unknown@example.net>") })
+        }
+
+        @Test("explain says what Postfix is told")
+        func explain() throws {
+            let host = try PolicyHost.shared()
+            let result = try host.postern([
+                "explain", "--client", "192.0.2.7", "--client-name", "mx.example.net", "--helo", "mx.example.net",
+                "--sender", "spam@example.net", "--recipient", "bo@example.org",
+            ])
+            #expect(result.status == 1 && result.errors.isEmpty, "\(result)")
+            #expect(result.text.hasPrefix("reject: 550 5.7.1 No spam (rule no spam)\n"), "\(result.text)")
+        }
+
+        @Test("reload puts new rules in force on connections that are open")
+        func reload() throws {
+            let host = try PolicyHost()
+            #expect(try host.rcpt("192.0.2.7", from: "late@example.net").isPositive)
+            try host.configure(
+                rules: PolicyHost.rules + """
+                    [[rule]]
+                    name = "too late"
+                    sender = ["late@example.net"]
+                    action = "reject 5.7.1 Too late"
+
+                    """)
+            #expect(try host.postern(["reload", "policy"]).status == 0)
+            #expect(try host.rcpt("192.0.2.7", from: "late@example.net").code == 550)
+        }
+
+        @Test("SIGKILL: mail flows by default_action=DUNNO, and the next daemon takes over the stale socket")
+        func killed() throws {
+            let host = try PolicyHost()
+            #expect(try host.rcpt("192.0.2.7", from: "spam@example.net").code == 550)
+            host.policy.kill()
+            let reply = try host.session("192.0.2.7").send(
+                from: "spam@example.net", to: ["bo@example.org"], PolicyHost.letter)
+            #expect(reply.isPositive, "\(reply)")
+            #expect(!host.postfix.troubles.isEmpty)  // Postfix says so, in its own log
+            try host.restart()
+            #expect(try host.rcpt("192.0.2.7", from: "spam@example.net").code == 550)
+        }
+    }
+}
+
+/// A machine of this file's own: Postfix, postern-policy, postern-dns with a zone of its own.
+final class PolicyHost: @unchecked Sendable {
+    // Unchecked: `policy` is replaced by the test that owns the host, which is one thread.
+    let postfix: PostfixInstance
+    private(set) var policy: Daemon
+    private let dns: Daemon
+    private let folder: TemporaryFolder
+    private let identity: DaemonIdentity
+
+    private static let made = Result { try PolicyHost() }
+    /// The one of this run.
+    static func shared() throws -> PolicyHost { try made.get() }
+
+    static let letter = Array("From: Ann <ann@example.net>\r\nSubject: a letter\r\n\r\nHello\r\n".utf8)
+
+    // Users that no machine gives to anyone.
+    private static let group: gid_t = 64_100
+    private static let user: uid_t = 64_104
+
+    init() throws {
+        guard let postfixGroup = getgrnam("postfix")?.pointee.gr_gid else { throw HarnessError("no group postfix") }
+        identity = DaemonIdentity(user: Self.user, group: Self.group, supplementaryGroups: [postfixGroup])
+        var settings = PostfixSettings()
+        settings.isChrooted = true
+        let shipped = SourceTree.root.appending(path: "contrib/postfix/main.cf.policy")
+        settings.mainLines = try String(contentsOf: shipped, encoding: .utf8).components(separatedBy: "\n")
+        settings.mainLines += [
+            "virtual_mailbox_domains = example.org",
+            "virtual_mailbox_maps = inline:{ bo@example.org=box/, cy@example.org=box/ }",
+        ]
+        postfix = try PostfixInstance(settings)
+        folder = try TemporaryFolder(isGuarded: true)
+        try folder.write("static.zone", Self.zone)
+        for (name, mode) in [("run", 0o3770), ("state", 0o3770)] as [(String, mode_t)] {
+            let path = folder.file(name).path
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+            chown(path, 0, Self.group)
+            chmod(path, mode)
+        }
+        let path = folder.file("postern.toml").path
+        try folder.write("postern.toml", Self.configuration(folder: folder.path, postfix) + Self.rules)
+        dns = try Daemon("postern-dns", configuration: path)
+        policy = try Daemon("postern-policy", configuration: path, as: identity)
+    }
+
+    private static let zone = """
+        $TTL 300
+        example.net. IN SOA ns.example.net. admin.example.net. 1 3600 600 86400 60
+        example.net. IN TXT "v=spf1 ip4:192.0.2.0/24 -all"
+
+        """
+
+    private static func configuration(folder: String, _ postfix: PostfixInstance) -> String {
+        """
+        [host]
+        name = "mx1.example.org"
+        [listen]
+        policy = "unix:\(postfix.socketPath("policy.sock"))"
+        dns = ["unix:\(folder)/run/dns.sock"]
+        control = "\(folder)/run"
+        [state]
+        directory = "\(folder)/state"
+        [log]
+        to = "stderr"
+        [dns]
+        # Nobody answers there: what the zone below does not hold is a temporary failure; no test asks the world.
+        upstream = ["127.0.0.1:9"]
+        static = "static.zone"
+
+        """
+    }
+
+    static let rules = """
+        [[rule]]
+        name = "no spam"
+        sender = ["spam@example.net"]
+        action = "reject 5.7.1 No spam"
+        [[rule]]
+        name = "marked"
+        sender = ["marked@example.net"]
+        action = "prepend X-Policy: marked"
+
+        """
+
+    /// Writes the file anew; a reload or another start reads it.
+    func configure(rules: String) throws {
+        try folder.write("postern.toml", Self.configuration(folder: folder.path, postfix) + rules)
+    }
+
+    /// Starts another postern-policy in the dead one's place.
+    func restart() throws {
+        policy = try Daemon("postern-policy", configuration: folder.file("postern.toml").path, as: identity)
+    }
+
+    /// A stranger's session.
+    func session(_ address: String) throws -> SMTPClient {
+        let client = try postfix.connect()
+        try client.xclient(name: "mx.example.net", address: address)
+        try client.expect("EHLO mx.example.net")
+        return client
+    }
+
+    /// What is answered to one recipient, in a session of its own.
+    func rcpt(_ address: String, from sender: String, to recipient: String = "bo@example.org") throws -> SMTPReply {
+        let client = try session(address)
+        try client.expect("MAIL FROM:<\(sender)>")
+        return try client.command("RCPT TO:<\(recipient)>")
+    }
+
+    /// Runs the CLI.
+    func postern(_ arguments: [String]) throws -> ProgramResult {
+        try Program.run(
+            try Products.path("postern"), arguments + ["--config", folder.file("postern.toml").path])
+    }
+}
