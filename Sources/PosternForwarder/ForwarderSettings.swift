@@ -38,9 +38,15 @@ public struct ForwarderSettings: Sendable {
     /// Zones that are DNS lists (RFC 5782): what they say of one name says nothing of another.
     public var lists: Set<DomainName> = []
     /// What is different below some zones; the longest that fits a name holds.
-    public var zones: [ForwarderZone] = [] {
-        didSet { zonesByName = Dictionary(zones.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first }) }
+    public var zones: [ForwarderZone] {
+        get { orderedZones }
+        // No observer of a stored property: an initializer in an extension, as the daemon has one, would not call it.
+        set {
+            orderedZones = newValue
+            zonesByName = Dictionary(newValue.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        }
     }
+    private var orderedZones: [ForwarderZone] = []
     private(set) var zonesByName: [DomainName: ForwarderZone] = [:]
     /// How long SPF and DMARC records may be used after their time, while no upstream has an answer. Source: RFC 8767.
     public var stale: Duration = .seconds(86_400)

@@ -1,9 +1,9 @@
 import PosternDNS
 import PosternDaemon
-import PosternForwarder
 import PosternMail
 import Testing
 
+@testable import PosternForwarder
 @testable import postern_dns
 
 @Suite("what postern-dns makes of its configuration")
@@ -57,6 +57,9 @@ struct ForwarderSettingsTests {
         #expect(zone.upstreams.map(\.description) == ["127.0.0.1:5354"])
         #expect(zone.tryTimeout == .milliseconds(300) && zone.stale == .zero && zone.questionsPerSecond == 50)
         #expect(zone.ttlMin == .seconds(60) && zone.ttlMax == .seconds(600))
+        // It is found by whoever asks for a name below it.
+        let question = Question(try DomainName("2.0.0.127.list.example"), .a)
+        #expect(settings.rules(for: question).zone == zone)
     }
 
     @Test("an empty configuration asks the system's nameservers and keeps no answer beyond a day")
