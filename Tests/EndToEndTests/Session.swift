@@ -21,7 +21,7 @@ enum Sender {
 struct Arrival {
     let queueID: String
     let message: DeliveredMessage
-    /// postern-dkim's lines about it, from the queue id on.
+    /// The lines of the daemon that the test is about, on this message.
     let log: [String]
 
     /// The values of the Authentication-Results fields, top to bottom; white space as one space.

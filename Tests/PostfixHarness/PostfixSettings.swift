@@ -46,15 +46,18 @@ public struct PostfixSettings: Sendable {
         self.services = services
     }
 
-    /// As contrib/postfix/ attaches postern-dkim: its main.cf and its submission service, word for word.
-    public static func shipped() throws -> PostfixSettings {
+    /// As contrib/postfix/ attaches the milters: its main.cf and its submission service, word for word.
+    /// - Parameter milter: one that this host has no use for: its line in main.cf is left out.
+    public static func shipped(without milter: String? = nil) throws -> PostfixSettings {
         let folder = SourceTree.root.appending(path: "contrib/postfix")
         func lines(_ name: String) throws -> [String] {
             try String(contentsOf: folder.appending(path: name), encoding: .utf8).components(separatedBy: "\n")
         }
         var settings = PostfixSettings()
         settings.isChrooted = true
-        settings.mainLines = try lines("main.cf")
+        settings.mainLines = try lines("main.cf").filter { line in
+            milter.map { !line.contains("unix:postern/\($0).sock") } ?? true
+        }
         settings.files = ["postern_header_checks": try lines("postern_header_checks").joined(separator: "\n")]
         let options = try lines("master.cf").filter { $0.hasPrefix("  -o ") }.map { String($0.dropFirst(5)) }
         settings.services.append(SMTPService("submission", options: options))
