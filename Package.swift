@@ -99,6 +99,7 @@ let package = Package(
         tests("PosternAdminTests", ["PosternAdmin", "PosternDaemon", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("SigningFilterTests", ["postern-dkim", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("JudgingFilterTests", ["postern-dmarc", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PolicyDaemonTests", ["postern-policy", "PosternPolicy", "PosternDaemon", "PosternAdmission", "PosternDNS", "PosternMail", "TestSupport", "AdmissionSupport"]),
         tests("DNSDaemonTests", ["postern-dns", "PosternForwarder", "PosternDaemon", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("EndToEndTests", ["PostfixHarness", "TestSupport"]),
     ],
