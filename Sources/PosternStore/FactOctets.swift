@@ -9,6 +9,11 @@ enum FactOctets {
     /// Octets of a text that are kept: what was published, an explanation, a reason.
     static let maxText = 1024
 
+    static func cut(_ text: String?) -> String? {
+        guard let text, text.utf8.count > maxText else { return text }
+        return String(decoding: text.utf8.prefix(maxText), as: UTF8.self)
+    }
+
     static func names(_ names: [DomainName]) -> [UInt8] { names.prefix(maxElements).flatMap { $0.wire + [0] } }
 
     static func names(from octets: [UInt8]) -> [DomainName]? {
@@ -56,5 +61,22 @@ enum FactOctets {
             rest = rest.dropFirst(Int(length))
         }
         return try? DomainName(wire: wire)  // damaged: the row is not read
+    }
+}
+
+extension MessageFacts {
+    /// Without what is not written anyway. A stranger's `i=` alone may have 64 KiB in each of his signatures, and facts
+    /// wait in memory for as long as a disk is full or stuck.
+    var cutForQueue: MessageFacts {
+        var facts = self
+        facts.dkim = dkim.prefix(FactOctets.maxElements).map { finding in
+            guard let auid = finding.auid, auid.count > FactOctets.maxText else { return finding }
+            var finding = finding
+            finding.auid = Array(auid.prefix(FactOctets.maxText))
+            return finding
+        }
+        facts.dmarc.published?.aggregateReports = FactOctets.cut(dmarc.published?.aggregateReports)
+        facts.dmarc.published?.failureReports = FactOctets.cut(dmarc.published?.failureReports)
+        return facts
     }
 }

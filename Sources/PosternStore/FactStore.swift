@@ -80,6 +80,7 @@ public final class FactStore: FactLedger {
 
     /// From any thread; returns at once.
     public func append(_ facts: MessageFacts) {
+        let facts = facts.cutForQueue
         enum Outcome { case quiet, wake, lost, firstLost }
         let outcome = queue.withLock { queue -> Outcome in
             guard queue.keep > .zero else { return .quiet }
@@ -196,6 +197,9 @@ public final class FactStore: FactLedger {
             guard removed == Self.pruneBatch else { return }
         }
     }
+
+    /// What is not written yet, for tests.
+    var waiting: [MessageFacts] { queue.withLock { $0.facts } }
 
     /// The file as it is now, for tests that break it.
     func inDatabase(_ body: (Database) throws(DatabaseError) -> Void) throws(DatabaseError) { try file.use(body) }

@@ -108,10 +108,7 @@ extension Database.Value {
     fileprivate static func name(_ name: DomainName?) -> Database.Value { .optional(name?.wire) }
 
     fileprivate static func cut(_ text: String?) -> Database.Value {
-        guard let text else { return .null }
-        return .text(
-            text.utf8.count <= FactOctets.maxText
-                ? text : String(decoding: text.utf8.prefix(FactOctets.maxText), as: UTF8.self))
+        FactOctets.cut(text).map { .text($0) } ?? .null
     }
 
     /// One value, so that no two lists of values are the same octets.

@@ -86,6 +86,26 @@ import Testing
         #expect(try all(store) == expected)
     }
 
+    @Test("what a stranger can make long is cut before it waits in memory, to what is written") func longTexts() throws
+    {
+        let store = store()
+        var facts = try Sample.full()
+        let long = String(repeating: "x", count: 65_536)
+        facts.dkim = [
+            DKIMFinding(result: .fail, reason: .signatureMismatch, auid: Array(long.utf8)),
+            DKIMFinding(result: .pass, reason: .none, auid: Array("@example.org".utf8)),
+        ]
+        facts.dmarc.published?.aggregateReports = long
+        facts.dmarc.published?.failureReports = long
+        store.append(facts)
+        let waiting = try #require(store.waiting.first)
+        #expect(waiting.dkim.map { $0.auid?.count } == [FactOctets.maxText, 12])
+        #expect(waiting.dmarc.published?.aggregateReports?.utf8.count == FactOctets.maxText)
+        #expect(waiting.dmarc.published?.failureReports?.utf8.count == FactOctets.maxText)
+        store.work()
+        #expect(try all(store) == [waiting])
+    }
+
     @Test("a policy is kept once and goes with its last fact") func policies() throws {
         let store = store(keep: .seconds(100))
         store.append(try Sample.full())
