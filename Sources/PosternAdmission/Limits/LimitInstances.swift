@@ -1,0 +1,178 @@
+// Messages on their way and connections, as limits remember them: what each message has reserved until its end is seen,
+// and which connections were counted already. Bounded in number and time.
+
+internal import PosternMail
+
+/// One message, by Postfix's `instance`.
+final class LimitInstance {
+    /// What it has of one key of one limit.
+    struct Holding {
+        let terms: LimitTerms
+        let key: [UInt8]
+        /// Counted when the message's end is seen, given back when it is not.
+        var reserved = 0
+        /// Counted already.
+        var charged = 0
+        /// What its recipients have come to, whatever became of the reservation.
+        var asked = 0
+
+        var held: Int { reserved.clamped(adding: charged) }
+    }
+
+    /// More than limits and recipients of a message; what comes then is charged at once.
+    static let maxHoldings = 4096
+
+    let key: [UInt8]
+    let connection: [UInt8]
+    let service: [UInt8]
+    let began: Int64
+    var holdings: [Holding] = []
+    /// Its end was seen, or is not waited for.
+    var isSettled = false
+
+    init(key: [UInt8], _ request: LimitRequest, time: Int64) {
+        self.key = key
+        connection = request.connection
+        service = request.service
+        began = time
+    }
+
+    func holding(of terms: LimitTerms, _ key: [UInt8]) -> Int? {
+        holdings.firstIndex { ($0.terms === terms || $0.terms.shape == terms.shape) && $0.key == key }
+    }
+
+    func hasHolding(of terms: LimitTerms) -> Bool {
+        holdings.contains { $0.terms === terms || $0.terms.shape == terms.shape }
+    }
+}
+
+/// All of them, the oldest first.
+struct LimitInstances {
+    /// Some 300 octets each. Beyond that the oldest is over.
+    static let maxInstances = 65_536
+    /// How long a reservation is held.
+    static let lapse: Int64 = 600_000
+    /// How long it is known which keys a message has: one that takes so long to come in is charged at its end.
+    private static let memory: Int64 = 3_600_000
+
+    private var byKey: [[UInt8]: LimitInstance] = [:]
+    private var byConnection: [[UInt8]: LimitInstance] = [:]
+    private var queue: [LimitInstance] = []
+    /// The first that has not lapsed, and the first that is remembered.
+    private var lapsed = 0
+    private var head = 0
+
+    var count: Int { queue.count - head }
+
+    static func key(_ request: LimitRequest) -> [UInt8]? {
+        guard !request.instance.isEmpty else { return nil }
+        // A client that says another's instance is no part of that message.
+        var key = Array(request.instance.prefix(128))
+        key.append(0)
+        if let client = request.client { key += client.octets }
+        return key
+    }
+
+    func find(_ key: [UInt8]) -> LimitInstance? { byKey[key] }
+
+    mutating func begin(_ instance: LimitInstance) {
+        byKey[instance.key] = instance
+        if !instance.connection.isEmpty { byConnection[instance.connection] = instance }
+        queue.append(instance)
+    }
+
+    /// The message that was on this connection before.
+    func previous(on connection: [UInt8], before key: [UInt8]) -> LimitInstance? {
+        guard !connection.isEmpty, let instance = byConnection[connection], instance.key != key else { return nil }
+        return instance
+    }
+
+    /// The next that is over by its age or for want of room.
+    mutating func popLapsed(_ time: Int64) -> LimitInstance? {
+        guard lapsed < queue.count else { return nil }
+        let oldest = queue[lapsed]
+        guard time - oldest.began >= Self.lapse || queue.count - lapsed > Self.maxInstances / 2 else { return nil }
+        lapsed += 1
+        return oldest
+    }
+
+    /// Forgets up to two whose time has come, or for want of room.
+    mutating func forgetOldest(_ time: Int64) {
+        for _ in 0..<2 where head < lapsed {
+            let oldest = queue[head]
+            guard time - oldest.began >= Self.memory || count > Self.maxInstances else { return }
+            head += 1
+            if byKey[oldest.key] === oldest { byKey[oldest.key] = nil }
+            if byConnection[oldest.connection] === oldest { byConnection[oldest.connection] = nil }
+        }
+        guard head >= 4096, head * 2 >= queue.count else { return }
+        queue.removeFirst(head)
+        lapsed -= head
+        head = 0
+    }
+}
+
+/// Which connections were counted, for which key: digests in two generations.
+struct LimitConnections {
+    /// Of one generation, 16 octets or so each. Beyond that the older one is forgotten early, and its connections are
+    /// counted again.
+    private static let maxDigests = 131_072
+    /// How long one that shows nothing is remembered at least: Postfix drops a client that is silent for longer
+    /// (smtpd_timeout). After that its port can be another's.
+    private static let age: Int64 = 300_000
+
+    private var young: Set<UInt64> = []
+    private var old: Set<UInt64> = []
+    private var youngBegan: Int64 = 0
+
+    static func digest(_ terms: LimitTerms, _ key: [UInt8], _ connection: [UInt8]) -> UInt64 {
+        var hasher = Hasher()
+        hasher.combine(terms.shape.name)
+        hasher.combine(key)
+        hasher.combine(connection)
+        return UInt64(bitPattern: Int64(hasher.finalize()))
+    }
+
+    func contains(_ digest: UInt64) -> Bool { young.contains(digest) || old.contains(digest) }
+
+    mutating func remember(_ digest: UInt64, _ time: Int64) {
+        if young.count >= Self.maxDigests || time - youngBegan >= Self.age {
+            old = time - youngBegan >= 2 * Self.age ? [] : young
+            young = []
+            youngBegan = time
+        }
+        young.insert(digest)
+    }
+}
+
+/// Where Postfix asks at END-OF-MESSAGE: only there a reservation can be told from a message that was refused later.
+struct LimitHooks {
+    private struct State {
+        var isAttached = false
+        /// Messages in a row whose end was not seen.
+        var silent = 0
+    }
+
+    /// So many messages without an end, one after another, and it is believed that nobody tells it any more.
+    private static let maxSilent = 8
+    /// Ports that Postfix listens on are few; the rest is taken together.
+    private static let maxServices = 64
+
+    private var states: [[UInt8]: State] = [:]
+
+    private func name(_ service: [UInt8]) -> [UInt8] {
+        states[service] != nil || states.count < Self.maxServices ? service : []
+    }
+
+    func isAttached(_ service: [UInt8]) -> Bool { states[name(service)]?.isAttached ?? false }
+
+    mutating func sawEnd(_ service: [UInt8]) { states[name(service)] = State(isAttached: true) }
+
+    mutating func missedEnd(_ service: [UInt8]) {
+        let name = name(service)
+        states[name, default: State()].silent += 1
+        if let silent = states[name]?.silent, silent >= Self.maxSilent { states[name]?.isAttached = false }
+    }
+
+    var attached: [[UInt8]] { states.filter(\.value.isAttached).map(\.key) }
+}

@@ -1,0 +1,170 @@
+// Judges one request of Postfix's by the limits: which of them it concerns, under which keys and for how much; asks the
+// ledger once for all of them; and says what Postfix is told.
+//
+// Counted are a connection at its first request, whatever the stage; a recipient at RCPT; a message at its first recipient;
+// octets as the client announces them, and as they are at END-OF-MESSAGE, which settles all of it for the message. DATA
+// adds what is missing, for those who ask there only. VRFY and ETRN are not judged. What Postfix does not tell (sessions
+// before RCPT, how many there are at a time) is anvil's.
+//
+// A limit that needs an attribute which is not known does not apply: no login, no name (`unknown`), no HELO, no domain of
+// the null sender. The null sender itself is known: `<>`.
+
+public import PosternMail
+
+public struct LimitJudge: Sendable {
+    fileprivate struct Limit: Sendable {
+        let settings: LimitSettings
+        let terms: LimitTerms
+        let clients: NetworkTable?
+        let users: PatternTable?
+        /// Nil for none.
+        let except: PatternTable?
+    }
+
+    private let limits: [Limit]
+    private let isShadow: Bool
+
+    /// - Parameter isShadow: the whole suite only observes; every answer is `.dunno`.
+    /// - Throws: a wrong expression, which `check` has told before.
+    public init(_ settings: [LimitSettings], isShadow: Bool) throws(ExpressionError) {
+        var limits: [Limit] = []
+        for (number, settings) in settings.enumerated() {
+            var users: PatternTable?
+            if let patterns = settings.users { users = try PatternTable(patterns) }
+            limits.append(
+                Limit(
+                    settings: settings, terms: LimitTerms(settings, number: number, isShadow: isShadow),
+                    clients: settings.clients.map { NetworkTable($0) }, users: users,
+                    except: settings.except.isEmpty ? nil : try PatternTable(settings.except)))
+        }
+        self.limits = limits
+        self.isShadow = isShadow
+    }
+
+    /// For the ledger's `prepare`.
+    public var terms: [LimitTerms] { limits.map(\.terms) }
+
+    /// Judges a request, and counts it.
+    public func verdict(on request: PolicyRequest, ledger: some LimitLedger, now: UnixTime) -> LimitVerdict {
+        let (asked, missing, _) = concerns(request)
+        guard let asked else { return LimitVerdict(missing: missing) }
+        return verdict(on: ledger.decide(asked, now: now), missing: missing)
+    }
+
+    /// What would be answered, with a finding for every limit; nothing is counted.
+    public func explanation(of request: PolicyRequest, ledger: some LimitLedger, now: UnixTime) -> LimitVerdict {
+        let (asked, missing, reasons) = concerns(request, telling: true)
+        let decision = asked.map { ledger.foresee($0, now: now) } ?? LimitDecision(refusals: [])
+        let verdict = verdict(on: decision, missing: missing)
+        var findings: [LimitFinding] = []
+        for (limit, reason) in zip(limits, reasons) {
+            if let found = verdict.findings.first(where: { $0.limit == limit.settings.name }) {
+                findings.append(found)
+            } else if let reason {
+                findings.append(LimitFinding(limit, .skipped, reason: reason))
+            } else {
+                let uses = decision.standings.filter { $0.limit == limit.settings.name }
+                let reason = uses.first.map { LimitFinding.text($0) } ?? "nothing new to count"
+                findings.append(LimitFinding(limit, .pass, key: uses.first?.key, reason: reason))
+            }
+        }
+        return LimitVerdict(
+            answer: verdict.answer, findings: findings, decision: verdict.decision, withheld: verdict.withheld,
+            events: [], missing: missing, untracked: 0)
+    }
+
+    // MARK: What a request concerns
+
+    /// - Returns: what to ask; nil where there is nothing. How many limits lack an attribute. With `telling`, for each limit
+    ///   why it is not asked.
+    private func concerns(
+        _ request: PolicyRequest, telling: Bool = false
+    ) -> (request: LimitRequest?, missing: Int, reasons: [String?]) {
+        guard !limits.isEmpty, request.stage != .vrfy, request.stage != .etrn else {
+            return (nil, 0, limits.map { _ in telling ? "\(request.stage.rawValue) is not counted" : nil })
+        }
+        let subject = LimitSubject(request)
+        var charges: [LimitCharge] = []
+        var missing = 0
+        var reasons: [String?] = []
+        for limit in limits {
+            var reason: String?
+            switch subject.concern(limit.settings, limit.clients, limit.users, limit.except) {
+            case .charge(let key, let amount, let isTotal):
+                charges.append(LimitCharge(limit.terms, key, amount: amount, isTotal: isTotal))
+            case .missing(let attribute):
+                missing += 1
+                reason = telling ? "\(attribute) is not known" : nil
+            case .none(let why): reason = telling ? why : nil
+            }
+            if telling { reasons.append(reason) }
+        }
+        let isEnd = request.stage == .endOfMessage
+        let instance = Array(request[.instance])
+        // The end of a message settles what was reserved, whatever it is charged itself.
+        guard !charges.isEmpty || (isEnd && !instance.isEmpty) else { return (nil, missing, reasons) }
+        let totals = isEnd ? LimitRequest.Totals(recipients: request.recipientCount, octets: request.size) : nil
+        let asked = LimitRequest(
+            charges: charges, instance: instance, connection: subject.connection,
+            service: Array(request[.serverPort].prefix(LimitSubject.maxPortOctets)), client: subject.client,
+            account: Array(request[.saslUsername].prefix(LimitKey.maxValueOctets)), totals: totals)
+        return (asked, missing, reasons)
+    }
+
+    // MARK: What is answered
+
+    private func verdict(on decision: LimitDecision, missing: Int) -> LimitVerdict {
+        var findings: [LimitFinding] = []
+        for refusal in decision.refusals {
+            guard let limit = limits.first(where: { $0.terms === refusal.terms }) ?? named(refusal) else { continue }
+            findings.append(LimitFinding(limit, refusal, answer: Self.answer(limit.settings.action)))
+        }
+        // What refuses goes before what holds.
+        let live = findings.filter { !$0.isShadow }
+        let decided = live.first { $0.answer?.isRefusal ?? false } ?? live.first
+        let answer = decided?.answer ?? .dunno
+        let isWithheld = isShadow && answer != .dunno
+        return LimitVerdict(
+            answer: isWithheld ? .dunno : answer, findings: findings, decision: decided,
+            withheld: isWithheld ? answer : nil, events: decision.events, missing: missing,
+            untracked: decision.untracked, isUnavailable: decision.isUnavailable)
+    }
+
+    /// A message that was begun before the configuration changed.
+    private func named(_ refusal: LimitRefusal) -> Limit? {
+        limits.first { $0.terms.shape == refusal.terms.shape }
+    }
+
+    private static func answer(_ action: RuleAction) -> PolicyAnswer {
+        switch action {
+        case .defer(let reply): .defer(reply)
+        case .reject(let reply): .reject(reply)
+        case .hold(let text): .hold(text)
+        // The configuration reads no other for a limit.
+        case .accept, .prepend, .filter, .redirect, .bcc, .score, .greylist: .dunno
+        }
+    }
+}
+
+extension PolicyAnswer {
+    fileprivate var isRefusal: Bool {
+        switch self {
+        case .reject, .defer, .deferIfPermit: true
+        case .dunno, .hold, .prepend, .filter, .redirect, .bcc: false
+        }
+    }
+}
+
+extension LimitFinding {
+    fileprivate init(_ limit: LimitJudge.Limit, _ refusal: LimitRefusal, answer: PolicyAnswer) {
+        self.init(
+            limit: limit.settings.name, outcome: .over, key: refusal.key, reason: Self.text(refusal), answer: answer,
+            isShadow: limit.settings.shadow)
+    }
+
+    fileprivate init(_ limit: LimitJudge.Limit, _ outcome: Outcome, key: LimitKey? = nil, reason: String) {
+        self.init(
+            limit: limit.settings.name, outcome: outcome, key: key, reason: reason, answer: nil,
+            isShadow: limit.settings.shadow)
+    }
+}
