@@ -155,7 +155,12 @@ public struct Cache: Sendable {
         let bounds = bounds ?? settings.bounds
         let lifetime = min(max(.seconds(ttl), bounds.ttlMin), bounds.most(body))
         guard body.rcode == .noError || body.rcode == .nameError, ttl > 0, lifetime > .zero else {
-            if let place = places[question], !isLastMoment(of: place, body, now) { remove(at: place) }
+            guard let place = places[question] else { return }
+            if isLastMoment(of: place, body, now) {
+                entries[place]?.failedUntil = nil  // the upstream has an answer again: RFC 9520 §3.2 is about failures
+            } else {
+                remove(at: place)
+            }
             return
         }
         let expires = now + lifetime

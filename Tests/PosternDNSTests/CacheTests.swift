@@ -36,6 +36,20 @@ struct CacheTests {
         #expect(cache.count == 1)
     }
 
+    @Test("an answer in its last moment keeps the stale one, and ends the time of failure")  // RFC 9520 §3.2
+    func lastMoment() throws {
+        let asked = try question(1)
+        for (stale, wait) in [(Duration.seconds(1000), Int64(100)), (.zero, 5000)] {
+            var cache = Cache(Cache.Settings(bounds: Cache.Bounds(stale: stale)))
+            cache.store(body(asked, ttl: 100), for: asked, ttl: 100, now: start)
+            cache.fail(asked, now: after(wait))
+            #expect(cache.find(asked, now: after(wait))?.source == (stale == .zero ? .failure : .stale))
+            cache.store(body(asked, ttl: 0), for: asked, ttl: 0, now: after(wait + 1))
+            #expect(cache.find(asked, now: after(wait + 1)) == nil, "the upstream is asked again")
+            #expect(cache.hasStale(asked, now: after(wait + 1)) == (stale != .zero))
+        }
+    }
+
     @Test("TTLs in the answer count down")
     func countdown() throws {
         var cache = Cache()
