@@ -34,10 +34,28 @@ extension MessageState.Outcome {
         return [.insertOnTop(results.field())]
     }
 
+    /// Octets of the signatures in a line: what comes behind them must not be cut off, however many a stranger adds and
+    /// however long their names are.
+    private static let maxSignatureOctets = 1000
+
+    /// The signatures, as many as there is room for.
+    private static func signatures(_ findings: [DKIMFinding]) -> [String] {
+        guard !findings.isEmpty else { return ["dkim=none"] }
+        var texts: [String] = []
+        var octets = 0
+        for text in findings.lazy.map(\.logText) {
+            octets += text.utf8.count
+            guard octets <= maxSignatureOctets else { break }
+            texts.append(text)
+        }
+        let rest = findings.count - texts.count
+        return rest == 0 ? texts : texts + ["dkim: \(rest) more"]
+    }
+
     /// Everything that was found, and what was not done about it.
     private static func text(of message: JudgedMessage, _ decision: LocalDecision) -> String {
         var parts = message.spf.map(\.logText)
-        parts += message.dkim.isEmpty ? ["dkim=none"] : message.dkim.map(\.logText)
+        parts += signatures(message.dkim)
         parts += message.dmarc.map(\.logText)
         if let override = decision.override { parts.append("override=\(override.rawValue)") }
         var text = parts.joined(separator: ", ")

@@ -84,6 +84,17 @@ struct JudgingFilterTests {
 
     // MARK: Caps and state
 
+    @Test("many signatures with long names push nothing out of the log line")
+    func longLine() throws {
+        let bench = try JudgingBench(zone: Self.zone)
+        let long = String(repeating: String(repeating: "a", count: 60) + ".", count: 3)
+        let message = try TimeTests.signed(by: (0..<8).map { "\(long)s\($0).example" })
+        _ = bench.session("198.51.100.9").send(message)
+        let line = try #require(bench.log.lines.last)
+        #expect(line.utf8.count < 2048, "a line of a log has 4096 octets at most")
+        #expect(line.contains(", dkim: 4 more, dmarc=fail ") && line.contains("; from=<ann@example.org>"), "\(line)")
+    }
+
     @Test("a header over the caps has no signature that passes, and hides neither its author nor its forgeries")
     func overCaps() throws {
         let bench = try JudgingBench("[dmarc]\non_reject = \"reject\"\n", zone: Self.zone)
