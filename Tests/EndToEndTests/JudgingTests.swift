@@ -13,6 +13,7 @@ extension EndToEnd {
             let mailFrom: String
             /// More of the header, each with its line end, on top.
             var fields = ""
+            /// Empty for a message without a From field.
             let author: String
             /// Domains that sign it.
             var signers: [String] = []
@@ -31,7 +32,7 @@ extension EndToEnd {
             var testDescription: String { name }
 
             var text: String {
-                Letter.text(from: author, fields: fields)
+                Letter.text(from: author, fields: fields).replacing("From: Somebody <>\n", with: "")
             }
         }
 
@@ -214,6 +215,14 @@ extension EndToEnd {
                     facts: [
                         "nowhere.bank.example fail reject - \(bank)", "spf mfrom nowhere.bank.example none", factMX,
                     ])
+            ),
+            (
+                "550 5.7.1 Message cannot be authenticated: no From field",
+                Row(
+                    name: "no From field", mailFrom: "cy@example.net", author: "",
+                    found: "spf=pass (ip4:192.0.2.0/24) mailfrom=example.net, \(mx), dkim=none, dmarc=permerror "
+                        + "(no From field), override=local_policy",
+                    facts: ["- permerror reject local_policy p=- rua=-", "spf mfrom example.net pass", factMX])
             ),
             (
                 "550 5.7.1 Message cannot be authenticated: several From fields",
