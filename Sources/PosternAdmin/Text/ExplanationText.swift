@@ -4,23 +4,25 @@ internal import PosternDaemon
 
 enum ExplanationText {
     static func text(_ document: ControlDocument) -> String {
-        let checks = document["checks"]?.elements ?? []
         var lines = ["\(word(document, "action")): \(word(document, "text"))"]
         if let score = document["score"]?.number, score != 0 { lines.append("score: \(score)") }
-        lines += Columns.lines(
-            checks.map { check in
-                let score = check["score"]?.number ?? 0
-                let isShadow = check["shadow"] == .boolean(true)
-                return [
-                    "  " + word(check, "check"), word(check, "outcome") + (isShadow ? " (shadow)" : ""),
-                    score == 0 ? "" : "\(score > 0 ? "+" : "")\(score)", word(check, "reason"),
-                ]
-            }
-        ).enumerated().flatMap { index, line in
-            let exchanges = checks.dropFirst(index).first?["exchanges"]?.elements ?? []
-            return [line] + exchanges.map { "      " + DaemonControl.printable($0.text ?? "") }
+        return (lines + checks(document)).map { $0 + "\n" }.joined()
+    }
+
+    /// One line a check, its DNS questions below it.
+    static func checks(_ document: ControlDocument) -> [String] {
+        let checks = document["checks"]?.elements ?? []
+        let rows = checks.map { check in
+            let score = check["score"]?.number ?? 0
+            let isShadow = check["shadow"] == .boolean(true)
+            return [
+                "  " + word(check, "check"), word(check, "outcome") + (isShadow ? " (shadow)" : ""),
+                score == 0 ? "" : "\(score > 0 ? "+" : "")\(score)", word(check, "reason"),
+            ]
         }
-        return lines.map { $0 + "\n" }.joined()
+        return zip(checks, Columns.lines(rows)).flatMap { check, line in
+            [line] + (check["exchanges"]?.elements ?? []).map { "      " + DaemonControl.printable($0.text ?? "") }
+        }
     }
 
     private static func word(_ document: ControlDocument, _ key: String) -> String {

@@ -53,7 +53,8 @@ extension PolicyVerdict {
 }
 
 extension PolicyFinding {
-    fileprivate var document: ControlDocument {
+    /// `{"check","outcome","reason","score","answer","shadow","exchanges"}`.
+    public var document: ControlDocument {
         [
             "check": .text("\(check)"), "outcome": .text("\(outcome)"), "reason": .text(reason),
             "score": .number(score),
