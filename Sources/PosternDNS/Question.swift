@@ -88,11 +88,24 @@ public protocol DNSAnswering {
     /// - Returns: exactly one answer for each question, in their order.
     func answers(to questions: [Question]) -> [Answer]
 
+    /// Asks all questions in parallel, where some of the answers may be enough.
+    ///
+    /// - Parameter limit: how long is waited at most, within the budget. Who does not know the time waits for the budget.
+    /// - Parameter isEnough: is shown what has come, in the order of the questions, each time that something came while
+    ///   questions are open; true ends the wait.
+    /// - Returns: exactly one element for each question: what is late reads as `.temporaryFailure`; nil is what was not
+    ///   waited for, since the others were enough.
+    func answers(to questions: [Question], within limit: Duration, until isEnough: ([Answer?]) -> Bool) -> [Answer?]
+
     /// Warms the cache for questions that will soon be asked; returns at once.
     func prefetch(_ questions: [Question])
 }
 
 extension DNSAnswering {
+    public func answers(
+        to questions: [Question], within limit: Duration, until isEnough: ([Answer?]) -> Bool
+    ) -> [Answer?] { answers(to: questions) }
+
     /// One question alone.
     public func answer(to question: Question) -> Answer {
         answers(to: [question]).first ?? .temporaryFailure("no answer")

@@ -55,16 +55,30 @@ public final class DNSClient: Sendable {
         while !rest.isEmpty {
             var batch = DNSBatch(questions: Array(rest.prefix(Self.maxQuestionsInFlight)))
             rest = rest.dropFirst(Self.maxQuestionsInFlight)
-            let failure = ask(&batch, until: deadline, late: late)
+            let failure = ask(&batch, until: deadline, late: late) { _ in false }
             answers += batch.answers.map { $0 ?? .temporaryFailure(failure ?? late) }
         }
         return answers
     }
 
+    /// The same, where some of the answers may be enough: nil for what was not waited for.
+    func answers(
+        to questions: [Question], until deadline: MonotonicTime, late: String, isEnough: ([Answer?]) -> Bool
+    ) -> [Answer?] {
+        guard questions.count <= Self.maxQuestionsInFlight else {
+            return answers(to: questions, until: deadline, late: late)
+        }
+        var batch = DNSBatch(questions: questions)
+        guard let failure = ask(&batch, until: deadline, late: late, isEnough: isEnough) else { return batch.answers }
+        return batch.answers.map { $0 ?? .temporaryFailure(failure) }
+    }
+
     /// Asks what is open in the batch; a connection that the server closed is replaced once, so that a restart of
     /// postern-dns between or during the questions is not noticed.
-    /// - Returns: why questions are still open, if any are.
-    private func ask(_ batch: inout DNSBatch, until deadline: MonotonicTime, late: String) -> String? {
+    /// - Returns: why questions are still open, if any are and the others are not enough.
+    private func ask(
+        _ batch: inout DNSBatch, until deadline: MonotonicTime, late: String, isEnough: ([Answer?]) -> Bool
+    ) -> String? {
         var mayRetry = true
         while true {
             guard !deadline.isPast else { return late }
@@ -74,9 +88,12 @@ public final class DNSClient: Sendable {
             } catch {
                 return isDown("\(error)")
             }
-            switch connection.exchange(&batch, until: deadline) {
+            switch connection.exchange(&batch, until: deadline, isEnough: isEnough) {
             case .complete:
                 giveBack(connection)
+                return nil
+            case .enough:  // the connection goes, as below
+                works()
                 return nil
             case .late:  // the connection goes, since its answers may still come
                 if batch.answers.contains(where: { $0 != nil }) { works() }
@@ -173,6 +190,14 @@ public struct BudgetedDNS: DNSAnswering, Sendable {
 
     public func answers(to questions: [Question]) -> [Answer] {
         client.answers(to: questions, until: deadline, late: "no answer within \(budget.inWords)")
+    }
+
+    public func answers(
+        to questions: [Question], within limit: Duration, until isEnough: ([Answer?]) -> Bool
+    ) -> [Answer?] {
+        client.answers(
+            to: questions, until: min(deadline, .after(limit)), late: "no answer within \(min(limit, budget).inWords)",
+            isEnough: isEnough)
     }
 
     public func prefetch(_ questions: [Question]) {

@@ -34,6 +34,8 @@ enum ExchangeOutcome {
     case complete
     /// The deadline came; answers may still arrive.
     case late
+    /// What was answered is enough; other answers may still arrive.
+    case enough
     /// The connection ended under the questions.
     case broken(SocketError)
     /// The server sent what no server should; open questions cannot be trusted to this connection.
@@ -54,8 +56,10 @@ final class DNSConnection: @unchecked Sendable {
         nextID = firstID
     }
 
-    /// Asks the open questions and reads until they are answered.
-    func exchange(_ batch: inout DNSBatch, until deadline: MonotonicTime) -> ExchangeOutcome {
+    /// Asks the open questions and reads until they are answered, or those that are suffice.
+    func exchange(
+        _ batch: inout DNSBatch, until deadline: MonotonicTime, isEnough: ([Answer?]) -> Bool = { _ in false }
+    ) -> ExchangeOutcome {
         let open = batch.open
         let first = nextID
         nextID = first &+ UInt16(truncatingIfNeeded: open.count)  // ids differ in a batch, and from the last one's
@@ -84,6 +88,7 @@ final class DNSConnection: @unchecked Sendable {
                         return .violation(complaint)
                     }
                 }
+                if batch.openCount > 0, isEnough(batch.answers) { return .enough }
             }
         } catch {
             return .broken(error)
