@@ -1,7 +1,8 @@
 // Which questions may be asked upstream now, and which stand in line: no client and no zone holds more than half of the
 // places, so that a list that went silent or a client gone wild leaves the rest to others; and the last eighth of all
 // places, and of each half, is kept for the names that decide on the authenticity of mail, so that a flood of lists'
-// questions at RCPT cannot starve them. Counts and queues alone: the forwarder does the asking.
+// questions at RCPT cannot starve them; half of that for DMARC policies, so that a flood of signatures and SPF records
+// whose names nobody answers for cannot starve these. Counts and queues alone: the forwarder does the asking.
 
 import NIOCore
 import PosternMail
@@ -22,15 +23,24 @@ enum Account: Hashable {
 class Applicant {
     /// Its client, if somebody waits for it, and its zone.
     let accounts: [Account]
-    let isForAuthentication: Bool
+    let precedence: Precedence
     fileprivate(set) var standing = Standing.new
 
     enum Standing { case new, waiting, active, gone }
 
-    init(accounts: [Account], isForAuthentication: Bool) {
+    init(accounts: [Account], precedence: Precedence) {
         self.accounts = accounts
-        self.isForAuthentication = isForAuthentication
+        self.precedence = precedence
     }
+}
+
+/// Who is served first, and from whose reserve; the last goes before the others.
+enum Precedence: Int, CaseIterable {
+    case other
+    /// Keys and SPF records.
+    case authentication
+    /// DMARC policies: few questions, and without an answer a spoof gets by.
+    case policy
 }
 
 struct Limits {
@@ -39,12 +49,17 @@ struct Limits {
     /// Most different questions in flight or in line; more are answered SERVFAIL at once.
     var total = 8192
 
-    /// The share that is kept for mail authentication: one in so many.
+    /// The share that is kept for mail authentication: one in so many; and that for policies alone.
     static let reserve = 8
+    static let policyReserve = 16
 
-    /// How many of `places` an applicant may find taken and still come in.
-    static func usable(_ places: Int, _ applicant: Applicant) -> Int {
-        applicant.isForAuthentication ? places : places - places / reserve
+    /// How many of `places` somebody may find taken and still come in.
+    static func usable(_ places: Int, _ precedence: Precedence) -> Int {
+        switch precedence {
+        case .other: places - places / reserve
+        case .authentication: places - places / policyReserve
+        case .policy: places
+        }
     }
 }
 
@@ -52,17 +67,25 @@ struct Admission<Member: Applicant> {
     let limits: Limits
     private var total = 0
     private var active = 0
-    /// Those that wait for a place among all, mail authentication apart.
-    private var first: CircularBuffer<Member> = []
-    private var others: CircularBuffer<Member> = []
+    /// Those that wait for a place among all.
+    private var lines = Lines()
     private var loads: [Account: Load] = [:]
 
     /// What one account holds, and who waits until it holds less.
     private struct Load {
         var total = 0
         var active = 0
-        var first: CircularBuffer<Member> = []
-        var others: CircularBuffer<Member> = []
+        var lines = Lines()
+    }
+
+    /// One line for each precedence.
+    private struct Lines {
+        private var members = Precedence.allCases.map { _ in CircularBuffer<Member>() }
+
+        subscript(_ precedence: Precedence) -> CircularBuffer<Member> {
+            get { members[precedence.rawValue] }
+            _modify { yield &members[precedence.rawValue] }
+        }
     }
 
     init(_ limits: Limits = Limits()) { self.limits = limits }
@@ -71,7 +94,7 @@ struct Admission<Member: Applicant> {
     /// - Returns: whether it may be asked now; false: it stands in line, and `leave` will name it. `nil`: there is no
     /// room even there.
     mutating func enter(_ member: Member) -> Bool? {
-        guard total < Limits.usable(limits.total, member) else { return nil }
+        guard total < Limits.usable(limits.total, member.precedence) else { return nil }
         for account in member.accounts where loads[account, default: Load()].total >= limits.total / 2 { return nil }
         total += 1
         for account in member.accounts { loads[account, default: Load()].total += 1 }
@@ -81,7 +104,7 @@ struct Admission<Member: Applicant> {
 
     /// Whether it could be asked at once.
     func hasPlace(_ member: Member) -> Bool {
-        active < Limits.usable(limits.active, member) && fullAccount(of: member) == nil
+        active < Limits.usable(limits.active, member.precedence) && fullAccount(of: member) == nil
     }
 
     /// A question's end, asked or not.
@@ -107,29 +130,26 @@ struct Admission<Member: Applicant> {
     }
 
     private mutating func popNext() -> Member? {
-        if active < limits.active, let next = first.popFirst() { return next }
-        if active < limits.active - limits.active / Limits.reserve, let next = others.popFirst() { return next }
+        for precedence in Precedence.allCases.reversed() where active < Limits.usable(limits.active, precedence) {
+            if let next = lines[precedence].popFirst() { return next }
+        }
         return nil
     }
 
     private func fullAccount(of member: Member) -> Account? {
-        member.accounts.first { (loads[$0]?.active ?? 0) >= Limits.usable(limits.active / 2, member) }
+        member.accounts.first { (loads[$0]?.active ?? 0) >= Limits.usable(limits.active / 2, member.precedence) }
     }
 
     /// Gives a place, or a place in line.
     private mutating func place(_ member: Member) -> Bool {
         if let full = fullAccount(of: member) {
-            if member.isForAuthentication {
-                loads[full, default: Load()].first.append(member)
-            } else {
-                loads[full, default: Load()].others.append(member)
-            }
+            loads[full, default: Load()].lines[member.precedence].append(member)
             // What it was called for may serve another one.
             for account in member.accounts where account != full { callNext(of: account) }
             return false
         }
-        guard active < Limits.usable(limits.active, member) else {
-            if member.isForAuthentication { first.append(member) } else { others.append(member) }
+        guard active < Limits.usable(limits.active, member.precedence) else {
+            lines[member.precedence].append(member)
             return false
         }
         active += 1
@@ -142,10 +162,8 @@ struct Admission<Member: Applicant> {
     /// Brings one of each kind from an account's line to the front of the line of all, where the account has room.
     private mutating func callNext(of account: Account) {
         guard var load = loads[account] else { return }
-        let half = limits.active / 2
-        if load.active < half, let next = Self.popWaiting(&load.first) { first.prepend(next) }
-        if load.active < half - half / Limits.reserve, let next = Self.popWaiting(&load.others) {
-            others.prepend(next)
+        for precedence in Precedence.allCases where load.active < Limits.usable(limits.active / 2, precedence) {
+            if let next = Self.popWaiting(&load.lines[precedence]) { lines[precedence].prepend(next) }
         }
         loads[account] = load
     }

@@ -48,10 +48,13 @@ struct Rules {
     var kind: NameKind
 
     /// Whether it decides on the authenticity of mail: asked before all others, and from a reserve.
-    var isForAuthentication: Bool {
-        if list != nil { return false }
-        if case .other = kind { return false }
-        return true
+    var precedence: Precedence {
+        if list != nil { return .other }
+        return switch kind {
+        case .policy: .policy
+        case .key, .text: .authentication
+        case .other: .other
+        }
     }
 }
 

@@ -57,7 +57,7 @@ final class Inquiry: Applicant, TryOwner {
         self.rules = rules
         self.forwarder = forwarder
         isPrefetch = client == nil
-        super.init(accounts: accounts, isForAuthentication: rules.isForAuthentication)
+        super.init(accounts: accounts, precedence: rules.precedence)
     }
 
     /// Lets clients wait no longer than is good while a stale answer is there; called as soon as they wait, in line too.

@@ -10,7 +10,11 @@ struct AdmissionTests {
     private let limits = Limits(active: 16, total: 64)
 
     private func applicant(_ client: Int32, _ zone: String, mail: Bool = false) throws -> Applicant {
-        Applicant(accounts: [.process(client), .zone(try DomainName(zone))], isForAuthentication: mail)
+        try applicant(client, zone, mail ? .policy : .other)
+    }
+
+    private func applicant(_ client: Int32, _ zone: String, _ precedence: Precedence) throws -> Applicant {
+        Applicant(accounts: [.process(client), .zone(try DomainName(zone))], precedence: precedence)
     }
 
     /// Lets `count` in; the standing of each.
@@ -75,6 +79,21 @@ struct AdmissionTests {
         #expect(admission.leave(mail).isEmpty && admission.leave(mail).isEmpty)
     }
 
+    @Test("keys and SPF records leave the last sixteenth, and of each half, to policies, which go first")
+    func policies() throws {
+        var admission = Admission<Applicant>(Limits(active: 32, total: 64))
+        // One daemon's questions, at names that nobody answers for: half of the places, one of them kept.
+        let flood = try (0..<20).map { try applicant(1, "k\($0).test", .authentication) }
+        #expect(
+            flood.map { admission.enter($0) } == Array(repeating: true, count: 15) + Array(repeating: false, count: 5))
+        #expect(admission.enter(try applicant(1, "p1.test", .policy)) == true)
+        let waiting = try applicant(1, "p2.test", .policy)
+        #expect(admission.enter(waiting) == false)
+        // The next free place is a policy's, though the flood has stood in line for longer.
+        #expect(admission.leave(try #require(flood.first)).map(ObjectIdentifier.init) == [ObjectIdentifier(waiting)])
+        #expect(admission.leave(flood[1]).isEmpty)  // of 16 places 14 keys and two policies were taken: 15 are left
+    }
+
     @Test("against a model: no cap is ever passed, and nobody waits who has a place")
     func model() throws {
         var random = SeededRandom(seed: 9)
@@ -85,7 +104,7 @@ struct AdmissionTests {
                 if members.isEmpty || Int.random(in: 0..<100, using: &random) < 52 {
                     let member = try applicant(
                         Int32.random(in: 0..<4, using: &random), "z\(Int.random(in: 0..<4, using: &random)).test",
-                        mail: Int.random(in: 0..<4, using: &random) == 0)
+                        Precedence.allCases.randomElement(using: &random) ?? .other)
                     if let mayStart = admission.enter(member) {
                         #expect(mayStart == (member.standing == .active))
                         members.append(member)
