@@ -11,6 +11,8 @@ enum CheckCounter: Int, CounterSet {
     case shadowReject, shadowDefer, shadowOther
     // What lists say; each list of a message that was asked once.
     case listed, notListed, unanswered, suspended
+    // Lists that fell ill, and those that came back.
+    case listSuspended, listReturned
     case greylistWait, greylistPass
     // What SPF says; each message that it was asked for once.
     case spfNone, spfNeutral, spfPass, spfFail, spfSoftfail, spfTemperror, spfPermerror
@@ -28,6 +30,8 @@ enum CheckCounter: Int, CounterSet {
         case .notListed: Self.lists(.notListed)
         case .unanswered: Self.lists(.unanswered)
         case .suspended: Self.lists(.suspended)
+        case .listSuspended: CounterName("postern_policy_list_changes_total", "change", "suspended")
+        case .listReturned: CounterName("postern_policy_list_changes_total", "change", "returned")
         case .greylistWait: CounterName("postern_policy_greylist_total", "outcome", "defer")
         case .greylistPass: CounterName("postern_policy_greylist_total", "outcome", "pass")
         case .spfNone: Self.spf(.none)

@@ -1,6 +1,7 @@
 // What postern-policy answers on its control socket beside status and reload:
 //
 //     explain {attributes of the protocol}              one object, when it is judged; nothing is written
+//     dnsbl status                                      one object: {"lists": [...]}
 //     greylist list {prefix}                            many objects, one an entry
 //     greylist show {origin, sender, recipient}         one object: {"entry": ... or null}
 //     greylist allow {origin, sender, recipient}        one object: {"allowed": origin}
@@ -25,6 +26,7 @@ struct PolicyCommands: Sendable {
     func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
         switch command.name {
         case PolicyRequest.explainCommand: .documents(explain(try PolicyRequest(command)))
+        case "dnsbl status": .document(["lists": .list(service.health.statuses.map(\.document))])
         case "greylist list": .documents(list(try command.textIfAny("prefix") ?? ""))
         case "greylist show": .document(try show(key(command)))
         case "greylist allow": .document(try allow(key(command)))

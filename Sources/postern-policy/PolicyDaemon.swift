@@ -12,6 +12,7 @@ struct PolicyDaemon: RunningDaemon {
     /// What new messages begin with; one under way keeps what it began with (DESIGN §1, rule 6).
     private let service: Snapshot<PolicyService>
     private let greylist: GreylistStore
+    private let lists: ListWatch
     private let client: DNSClient
     private let log: any LogSink
     private let socket: ServedSocket
@@ -44,6 +45,7 @@ struct PolicyDaemon: RunningDaemon {
 
     func stop() {
         server.stop()
+        lists.stop()
         socket.remove()
         greylist.close()
     }
@@ -61,10 +63,16 @@ struct PolicyDaemon: RunningDaemon {
         let server = try PolicyServer(listener: Socket(owning: socket.descriptor), log: log) { _ in
             JudgedMessage(service: service.current)
         }
+        let lists = ListWatch(service)
+        try lists.start()
         try Thread.start(name: "policy") { server.run() }.detach()
-        log.info("policy service on \(socket.place), \(configuration.rules.count) rules")
+        log.info(
+            "policy service on \(socket.place): \(configuration.rules.count) rules, "
+                + "\(configuration.dnsbl.lists.count) DNS lists, greylisting \(configuration.greylist.clients.rawValue)"
+        )
         return PolicyDaemon(
-            server: server, service: service, greylist: greylist, client: client, log: log, socket: socket)
+            server: server, service: service, greylist: greylist, lists: lists, client: client, log: log,
+            socket: socket)
     }
 
     private static func service(

@@ -11,6 +11,8 @@ struct PolicyService: Sendable {
     /// Somebody can be greylisted.
     let greylists: Bool
     let greylistSettings: GreylistSettings
+    /// Of the DNS lists.
+    let health: DNSBLHealth
     let now: @Sendable () -> UnixTime
     /// A view of the well with its own budget, which begins now.
     let dns: @Sendable (Duration) -> any DNSAnswering
@@ -25,10 +27,16 @@ struct PolicyService: Sendable {
     ) throws(ExpressionError) {
         greylists = configuration.mayGreylist
         greylistSettings = configuration.greylist
-        judge = try PolicyJudge(configuration, ledger: ledger)
+        let counters = older?.counters ?? CounterSink()
+        let health = DNSBLHealth(configuration.dnsbl.lists, after: older?.health) { notice in
+            log.write(.note(notice.level, notice.text))
+            counters.count(notice.change == .suspended ? .listSuspended : .listReturned)
+        }
+        judge = try PolicyJudge(configuration, ledger: ledger, health: health)
+        self.health = health
         self.now = now
         self.dns = dns
-        counters = older?.counters ?? CounterSink()
+        self.counters = counters
     }
 
     /// Judges one request within its time.

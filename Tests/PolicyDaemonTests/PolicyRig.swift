@@ -59,6 +59,9 @@ final class PolicyRig {
         ) { _ in well }
     }
 
+    /// What the daemon does each second.
+    func proveLists() { service.health.probe(now: clock.now()) { well } }
+
     /// A message begins.
     func message() -> JudgedMessage { JudgedMessage(service: service) }
 

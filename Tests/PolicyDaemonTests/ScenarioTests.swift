@@ -78,6 +78,7 @@ struct ScenarioRun {
             sender: String(decoding: words.envelope.mailFrom, as: UTF8.self), recipient: recipient,
             login: String(decoding: words.envelope.login ?? [], as: UTF8.self), instance: "\(instance)"
         ).request
+        rig.proveLists()
         outcome = message.answer(request)
     }
 

@@ -29,6 +29,7 @@ struct PosternCommand: SubcommandGroup {
               postern dns query 2026q4._domainkey.example.com TXT
               postern explain --client 192.0.2.1 --helo mx.example.com \\
                   --sender ann@example.com --recipient bo@example.net
+              postern dnsbl status
               postern greylist list
               postern help dkim verify
 
@@ -49,7 +50,7 @@ struct PosternCommand: SubcommandGroup {
         subcommands: [
             CheckCommand.self, ShowCommand.self, StatusCommand.self, ReloadCommand.self, DKIMCommand.self,
             SPFCheck.self, DMARCDiscovery.self, JudgeCommand.self, DNSCommand.self, ExplainCommand.self,
-            GreylistCommand.self,
+            DNSBLCommand.self, GreylistCommand.self,
         ])
 }
 

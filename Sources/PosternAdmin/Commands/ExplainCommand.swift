@@ -126,7 +126,9 @@ struct ExplainCommand: Subcommand {
         }
         let verdict: PolicyVerdict
         do throws(ExpressionError) {
-            let judge = try PolicyJudge(configuration, ledger: NoMemory())
+            let health = DNSBLHealth(configuration.dnsbl.lists)
+            health.probe(now: surroundings.now()) { surroundings.dns(resolver, log) }
+            let judge = try PolicyJudge(configuration, ledger: NoMemory(), health: health)
             var facts = InstanceFacts()
             verdict = judge.verdict(
                 on: request, at: .local(surroundings.now()), facts: &facts, dns: surroundings.dns(resolver, log),

@@ -8,10 +8,14 @@ extension PolicyJudge {
     public static let requestBudget = Duration.seconds(8)
 
     /// - Parameter ledger: greylisting's memory.
-    /// - Throws: a wrong expression of a rule, which `check` has told before.
-    public init(_ configuration: Configuration, ledger: any GreylistLedger) throws(ExpressionError) {
+    /// - Parameter health: of the configuration's lists: who is not proved is not asked.
+    /// - Throws: a wrong expression of a rule or a skip list, which `check` has told before.
+    public init(
+        _ configuration: Configuration, ledger: any GreylistLedger, health: DNSBLHealth
+    ) throws(ExpressionError) {
         try self.init(
-            rules: configuration.rules, lists: RuleScores(configuration.dnsbl), greylist: nil,
+            rules: configuration.rules, lists: DNSBLJudge(configuration.dnsbl, health: health),
+            greylist: configuration.mayGreylist ? GreylistJudge(configuration.greylist, ledger: ledger) : nil,
             senderPolicy: EnvelopeSPF(receiver: configuration.host.name), origin: configuration.host.origin,
             isShadow: configuration.host.shadow)
     }
