@@ -40,6 +40,46 @@ extension EndToEnd {
             #expect(!host.policy.lines.contains { $0.contains("from=<unknown@example.net>") })
         }
 
+        @Test("a listed client is refused, and one that is not is let in")
+        func listed() throws {
+            let host = try PolicyHost.shared()
+            // A list is asked only once its test entries were right, in its daemon's first second.
+            try Await.until("the list to be proved") { try host.postern(["dnsbl", "status"]).status == 0 }
+            let reply = try host.rcpt("203.0.113.66", from: "ann@example.net")
+            #expect(reply.code == 550 || reply.code == 554, "\(reply)")
+            let line = try host.policy.await(line: "the refusal") { $0.contains("[203.0.113.66]") }
+            #expect(line.contains("NOQUEUE: reject: RCPT from mx.example.net[203.0.113.66]: 5"), "\(line)")
+            #expect(line.contains("bl.example.org"), "\(line)")
+            #expect(try host.rcpt("203.0.113.67", from: "ann@example.net").isPositive)
+            #expect(try host.postern(["dnsbl", "test", "203.0.113.66"]).status == 1)
+            #expect(try host.postern(["dnsbl", "test", "203.0.113.67"]).status == 0)
+        }
+
+        @Test("a new sender is asked to come back, comes back, and is let in; who does not exist is 550 at once")
+        func greylisted() throws {
+            let host = try PolicyHost.shared()
+            let sender = "ann@new.example.net"
+            let explained = try host.postern([
+                "explain", "--client", "192.0.2.7", "--client-name", "mx.example.net", "--helo", "mx.example.net",
+                "--sender", sender, "--recipient", "bo@example.org",
+            ])
+            #expect(explained.text.hasPrefix("defer: 450 4.2.0 "), "\(explained)")
+            let first = try host.rcpt("192.0.2.7", from: sender)
+            #expect(first.code == 450 && first.lines.first?.hasPrefix("4.2.0 ") == true, "\(first)")
+            #expect(try host.rcpt("192.0.2.7", from: sender, to: "nobody@example.org").code == 550)
+            // The delay is a second: who asks again and again finds its end.
+            try Await.until("the end of the wait") { try host.rcpt("192.0.2.7", from: sender).isPositive }
+            let reply = try host.session("192.0.2.7").send(from: sender, to: ["bo@example.org"], PolicyHost.letter)
+            #expect(reply.queueID != nil, "\(reply)")
+            let lines = host.policy.lines.filter { $0.contains("from=<\(sender)>") }
+            #expect(lines.first?.contains("NOQUEUE: defer: RCPT from mx.example.net[192.0.2.7]: 450 4.2.0 ") == true)
+            #expect(lines.last?.contains("NOQUEUE: pass: RCPT from mx.example.net[192.0.2.7]: ") == true)
+            let shown = try host.postern(["greylist", "show", "192.0.2.7"])
+            #expect(shown.status == 0 && shown.text.contains("state         known"), "\(shown)")
+            #expect(try host.postern(["greylist", "forget", "192.0.2.7"]).status == 0)
+            #expect(try host.rcpt("192.0.2.7", from: sender).code == 450)
+        }
+
         @Test("explain says what Postfix is told")
         func explain() throws {
             let host = try PolicyHost.shared()
@@ -131,6 +171,9 @@ final class PolicyHost: @unchecked Sendable {
         $TTL 300
         example.net. IN SOA ns.example.net. admin.example.net. 1 3600 600 86400 60
         example.net. IN TXT "v=spf1 ip4:192.0.2.0/24 -all"
+        bl.example.org. IN SOA ns.example.org. admin.example.org. 1 3600 600 86400 60
+        2.0.0.127.bl.example.org. IN A 127.0.0.2
+        66.113.0.203.bl.example.org. IN A 127.0.0.2
 
         """
 
@@ -150,6 +193,11 @@ final class PolicyHost: @unchecked Sendable {
         # Nobody answers there: what the zone below does not hold is a temporary failure; no test asks the world.
         upstream = ["127.0.0.1:9"]
         static = "static.zone"
+        [[dnsbl.list]]
+        zone = "bl.example.org"
+        scores = { "127.0.0.[2..11]" = 4 }
+        [greylist]
+        delay = "1s"
 
         """
     }
@@ -163,6 +211,10 @@ final class PolicyHost: @unchecked Sendable {
         name = "marked"
         sender = ["marked@example.net"]
         action = "prepend X-Policy: marked"
+        [[rule]]
+        name = "new here"
+        sender_domain = ["new.example.net"]
+        action = "greylist"
 
         """
 
