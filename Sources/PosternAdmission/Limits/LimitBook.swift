@@ -89,6 +89,7 @@ final class LimitBook {
     func decide(_ request: LimitRequest, now: UnixTime, writes: Bool) -> LimitDecision {
         tick(now)
         pinned.removeAll(keepingCapacity: true)
+        connections.forget(time)
         let instanceKey = LimitInstances.key(request)
         if writes { expire(request, instanceKey) }
         var instance = instanceKey.flatMap { instances.find($0) }
@@ -223,7 +224,7 @@ final class LimitBook {
         let isEnd = request.totals != nil
         let reserves = !isEnd && hooks.isAttached(request.service)
         for number in steps.indices where !steps[number].isOver {
-            if let digest = steps[number].digest { connections.remember(digest, time) }
+            if let digest = steps[number].digest { connections.remember(digest) }
             guard steps[number].delta > 0 else { continue }
             guard let record = ensure(&steps[number], request) else {
                 untracked += 1
@@ -315,7 +316,8 @@ final class LimitBook {
     // MARK: Ends of messages that are not seen
 
     private func expire(_ request: LimitRequest, _ instanceKey: [UInt8]?) {
-        for _ in 0..<2 {
+        // Each was begun by a decision of its own, so this is a bounded time for each; after a pause there are many.
+        for _ in 0..<64 {
             guard let lapsed = instances.popLapsed(time) else { break }
             finish(lapsed)
         }

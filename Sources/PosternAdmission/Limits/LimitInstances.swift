@@ -96,9 +96,9 @@ struct LimitInstances {
         return oldest
     }
 
-    /// Forgets up to two whose time has come, or for want of room.
+    /// Forgets some whose time has come, or for want of room.
     mutating func forgetOldest(_ time: Int64) {
-        for _ in 0..<2 where head < lapsed {
+        for _ in 0..<64 where head < lapsed {
             let oldest = queue[head]
             guard time - oldest.began >= Self.memory || count > Self.maxInstances else { return }
             head += 1
@@ -133,16 +133,17 @@ struct LimitConnections {
         return UInt64(bitPattern: Int64(hasher.finalize()))
     }
 
+    /// To be called before the others with the same time.
+    mutating func forget(_ time: Int64) {
+        guard young.count >= Self.maxDigests || time - youngBegan >= Self.age else { return }
+        old = time - youngBegan >= 2 * Self.age ? [] : young
+        young = []
+        youngBegan = time
+    }
+
     func contains(_ digest: UInt64) -> Bool { young.contains(digest) || old.contains(digest) }
 
-    mutating func remember(_ digest: UInt64, _ time: Int64) {
-        if young.count >= Self.maxDigests || time - youngBegan >= Self.age {
-            old = time - youngBegan >= 2 * Self.age ? [] : young
-            young = []
-            youngBegan = time
-        }
-        young.insert(digest)
-    }
+    mutating func remember(_ digest: UInt64) { young.insert(digest) }
 }
 
 /// Where Postfix asks at END-OF-MESSAGE: only there a reservation can be told from a message that was refused later.
