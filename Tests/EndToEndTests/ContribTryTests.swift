@@ -14,6 +14,7 @@ extension EndToEnd {
         let promises = [
             "a=rsa-sha256", "a=ed25519-sha256", "dkim=pass", "dkim=fail", "dkim=none", "spf=pass", "dmarc=pass",
             "Postern-Disposition: quarantine (dmarc example.net)", "Postfix said: 550 5.7.26",
+            "Postfix said: 554 5.7.1", "is listed by bl.example", "Postfix said: 450 4.2.0", "Postfix said: 250 2.1.5",
         ]
         for promise in promises {
             #expect(result.text.contains(promise), "\(result.text)")
