@@ -28,7 +28,10 @@ struct ScenarioRun {
     private var instance = 0
     private var outcome: PolicyOutcome?
 
-    var warnings: [String] { rig?.log.warnings ?? [] }
+    private var toldWarnings = 0
+
+    /// Beyond those that the scenario told.
+    var warnings: [String] { Array((rig?.log.warnings ?? []).dropFirst(toldWarnings)) }
 
     mutating func take(_ step: Scenario.Step) throws {
         switch step.word {
@@ -54,6 +57,10 @@ struct ScenarioRun {
             try running().clock.advance(by: .seconds(seconds))
         case "rcpt": try judge(String(step.argument.dropFirst().dropLast()))
         case "expect", "log": try expect(step)
+        case "warning":
+            let next = warnings.first ?? "none"
+            #expect(next.hasPrefix(step.argument), "line \(step.line)")
+            toldWarnings += 1
         default: throw ScenarioError(step, "unknown word \(step.word)")
         }
     }
