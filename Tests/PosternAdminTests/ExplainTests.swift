@@ -147,6 +147,67 @@ import Testing
         #expect(try Postern().run(Self.request + ["--control", daemons.folder.path]).status == 69)
     }
 
+    // MARK: DNS lists
+
+    static let lists = """
+        [[dnsbl.list]]
+        zone = "bl.example.org"
+        scores = { "127.0.0.[2..11]" = 4 }
+        [[dnsbl.list]]
+        zone = "abcdefghijklmnopqrstuvwxyz.dq.spamhaus.net"
+        scores = { "127.0.0.2" = 3 }
+        [[dnsbl.list]]
+        zone = "dbl.example.org"
+        by = "sender"
+        scores = { "127.0.1.2" = 4 }
+
+        """
+    static let listZone = """
+        2.0.0.127.bl.example.org. 60 IN A 127.0.0.2
+        7.2.0.192.bl.example.org. 60 IN A 127.0.0.4
+
+        """
+
+    @Test("test asks the lists about an address; a list without its test entry is none; keys are hidden")
+    func dnsblTest() throws {
+        func run(_ address: String, _ words: String...) throws -> Postern.Result {
+            let folder = try Folder()
+            try folder.write("[host]\nname = \"mx1.example.org\"\n" + Self.lists, to: "p.toml")
+            let line = ["dnsbl", "test", address, "--config", folder.file("p.toml")] + words
+            return try Postern(zone: Self.listZone).run(line)
+        }
+        let listed = try run("192.0.2.7", "--json")
+        let object = try listed.json()
+        #expect(listed.status == 1 && object["score"] as? Int == 4)
+        let outcomes = (object["checks"] as? [[String: Any]])?.map { $0["outcome"] as? String }
+        #expect(outcomes == ["listed", "suspended"])
+        #expect(!listed.text.contains("abcdefghijklmnopqrstuvwxyz"))
+        let clean = try run("192.0.2.8")
+        #expect(clean.status == 0 && clean.text.hasSuffix("score: 0\n"), "\(clean.text)")
+        #expect(try run("192.0.2").status == 64)
+    }
+
+    @Test("how the lists are, in the daemon's words")
+    func dnsblStatus() throws {
+        let list = #"""
+            {"zone":"bl.example.org","by":"client","state":"%s","reason":null,"since":null,"last_probe":null,"next_probe":null,"lists_ipv6":null,"answers":7,"listings":1,"failures":0,"suspensions":0}
+            """#
+        func daemons(_ state: String) throws -> Daemons {
+            let answer = #"{"lists":[\#(list.replacing("%s", with: state))]}"#
+            return try Daemons([.policy: ["dnsbl status": answer]])
+        }
+        let working = try daemons("working").run("dnsbl", "status")
+        #expect(
+            working.text == """
+                ZONE            BY      STATE    ANSWERS  LISTED  FAILED
+                bl.example.org  client  working  7        1       0
+
+                """)
+        #expect(working.status == 0)
+        #expect(try daemons("suspended").run("dnsbl", "status").status == 1)
+        #expect(try Daemons([:]).run("dnsbl", "status").status == 69)
+    }
+
     // MARK: Greylist
 
     static let triplet = #"""

@@ -58,7 +58,7 @@ public enum AdminCommandLine {
 
     /// ArgumentParser repeats what it could not use: a zone's name may hold a query key.
     private static func hidingKeys(_ output: CommandOutput, _ arguments: [String]) -> CommandOutput {
-        guard arguments.contains("dns") else { return output }
+        guard arguments.contains("dns") || arguments.contains("dnsbl") else { return output }
         var output = output
         for word in arguments where ZoneName.redacted(word) != word {
             output.notes = output.notes.map { $0.replacing(word, with: ZoneName.redacted(word)) }
