@@ -82,7 +82,7 @@ let package = Package(
         .target(name: "PostfixHarness", dependencies: [], path: "Tests/PostfixHarness", swiftSettings: settings),
         tests("PosternMailTests", ["PosternMail", "TestSupport"]),
         tests("PosternDNSTests", ["PosternDNS", "PosternMail", "CLDNS", "TestSupport"]),
-        tests("PosternAdmissionTests", ["PosternAdmission", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PosternAdmissionTests", ["PosternAdmission", "PosternDNS", "PosternMail", "TestSupport", "AdmissionSupport"]),
         tests("PosternAuthTests", ["PosternAuth", "PosternAdmin", "PosternDNS", "PosternMail", "TestSupport", "PostfixHarness", yams]),
         tests("PosternSocketTests", ["PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests(

@@ -124,6 +124,48 @@ struct DNSClientTests {
         #expect(batch.answers == [known[0], nil, known[2]])
     }
 
+    @Test("some answers are enough: the others are nil, not late, and their connection is not used again")
+    func enough() throws {
+        let server = try server { peer, number in
+            guard number == 0 else { return peer.answerAll() }
+            if let query = peer.next() { peer.send(query.reply()) }
+            while peer.next() != nil {}  // until the client goes
+        }
+        defer { server.stop() }
+        let client = client()
+        let answers = client.within(ample).answers(to: try questions(0..<3), within: ample) { $0[0] != nil }
+        #expect(answers == [expected(0..<1)[0], nil, nil])
+        #expect(client.idleConnections == 0)
+        #expect(client.within(ample).answers(to: try questions(3..<4)) == expected(3..<4))
+        #expect(log.lines == [])
+    }
+
+    @Test("nobody is asked whether all answers are enough, and a connection that has given them is used again")
+    func whole() throws {
+        let server = try server { peer, _ in peer.answerAll() }
+        defer { server.stop() }
+        let client = client()
+        var shown = 0
+        let answers = client.within(ample).answers(to: try questions(0..<3), within: ample) { known in
+            shown += 1
+            #expect(known.contains(nil))
+            return false
+        }
+        #expect(answers == expected(0..<3).map { Optional($0) } && shown < 3)
+        #expect(client.idleConnections == 1)
+    }
+
+    @Test("a limit within the budget: what is late then is a temporary failure", arguments: [true, false])
+    func limit(_ isLimit: Bool) throws {
+        let server = try server { peer, _ in while peer.next() != nil {} }
+        defer { server.stop() }
+        let (short, long) = (Duration.milliseconds(50), ample)
+        let answers = client().within(isLimit ? long : short).answers(
+            to: try questions(0..<1), within: isLimit ? short : long
+        ) { _ in false }
+        #expect(answers == [.temporaryFailure("no answer within 50 ms")])
+    }
+
     @Test("all questions of a transaction share one deadline")
     func deadline() throws {
         let connected = DispatchSemaphore(value: 0)
@@ -480,7 +522,7 @@ struct DNSClientTests {
             case .complete:
                 complete += 1
                 #expect(batch.openCount == 0)
-            case .late: Issue.record("late: \(octets)")
+            case .late, .enough: Issue.record("\(outcome): \(octets)")
             case .broken, .violation: break
             }
         }
