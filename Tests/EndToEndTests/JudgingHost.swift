@@ -253,7 +253,7 @@ extension JudgingHost {
     /// Its owner lets nobody else open it: what is read is a copy, as a crash at this moment would leave it.
     func facts(_ queueID: String) throws -> [String] {
         var last = "no file"
-        return try Await.value("facts of \(queueID)", context: { last }) {
+        return try Await.value("facts of \(queueID)", context: { last + dmarc.lines.joined(separator: "\n") }) {
             let copy = try TemporaryFolder()
             for name in ["facts.sqlite", "facts.sqlite-wal"] {
                 guard let octets = try? folder.read("state/\(name)") else { continue }  // not there yet

@@ -103,6 +103,10 @@ extension EndToEnd {
             try client.expect("RCPT TO:<bo@example.org>")
             try client.expect("DATA")
             let dmarc = host.dmarc
+            // Postfix waits for no answer to MAIL and RCPT (SMFIP_NR_*): it may be ahead of the milter.
+            try Await.until("the open message") {
+                try host.postern(["status", "dmarc", "--json"]).text.contains("\"open_transactions\":1,")
+            }
             dmarc.send(signal: SIGTERM)
             let reply = try client.endOfData(Self.letter)
             let queueID = try #require(reply.queueID, "\(reply)")
