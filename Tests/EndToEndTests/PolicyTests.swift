@@ -107,6 +107,20 @@ extension EndToEnd {
             #expect(try host.rcpt("192.0.2.7", from: "late@example.net").code == 550)
         }
 
+        @Test("a damaged memory is set aside with one warning, and a new one is begun")
+        func damaged() throws {
+            let host = try PolicyHost()
+            let sender = "ann@new.example.net"
+            #expect(try host.rcpt("192.0.2.7", from: sender).code == 450)
+            #expect(try host.policy.stop() == 0)
+            try host.damageMemory()
+            try host.restart()
+            #expect(try host.rcpt("192.0.2.7", from: sender).code == 450)
+            try Await.until("the end of the wait") { try host.rcpt("192.0.2.7", from: sender).isPositive }
+            let told = host.policy.lines.filter { $0.contains("greylist.sqlite") }
+            #expect(told.count == 1 && told.first?.contains("]: warning: ") == true, "\(host.policy.lines)")
+        }
+
         @Test("SIGKILL: mail flows by default_action=DUNNO, and the next daemon takes over the stale socket")
         func killed() throws {
             let host = try PolicyHost()
@@ -221,6 +235,16 @@ final class PolicyHost: @unchecked Sendable {
     /// Writes the file anew; a reload or another start reads it.
     func configure(rules: String) throws {
         try folder.write("postern.toml", Self.configuration(folder: folder.path, postfix) + rules)
+    }
+
+    /// Writes over the greylist's file.
+    func damageMemory() throws {
+        let file = try FileHandle(forWritingTo: folder.file("state/greylist.sqlite"))
+        try file.write(contentsOf: Data(repeating: 0x5A, count: 64 << 10))
+        try file.close()
+        for suffix in ["-wal", "-shm"] {
+            try? FileManager.default.removeItem(at: folder.file("state/greylist.sqlite\(suffix)"))  // may not be there
+        }
     }
 
     /// Starts another postern-policy in the dead one's place.
