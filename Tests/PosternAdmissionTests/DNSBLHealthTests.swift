@@ -222,6 +222,36 @@ struct DNSBLHealthTests {
         #expect(rig.states == [.working])
     }
 
+    @Test("a few clients listed in a row have a list proved at once, once a minute")
+    func doubt() throws {
+        let rig = try rig(testEntries("l.example") + "*.113.0.203.l.example. A 127.0.0.2")
+        clock.advance(by: .seconds(60))
+        for number in 0..<7 { #expect(rig.outcome("203.0.113.\(number)") == .reject) }
+        rig.well.forget()
+        rig.probe()
+        #expect(rig.well.batches == 0)
+        try rig.well.change("*.l.example. A 127.0.0.2\n2.0.0.127.l.example. A 127.0.0.2")
+        #expect(rig.outcome("203.0.113.7") == .reject)
+        rig.probe(after: .seconds(1))
+        #expect(rig.states == [.suspended] && rig.outcome("203.0.113.8") == .pass)
+        try rig.well.change(testEntries("l.example") + "*.113.0.203.l.example. A 127.0.0.2")
+        rig.probe(after: .seconds(60))
+        rig.well.forget()
+        for number in 0..<20 { #expect(rig.outcome("203.0.113.\(number)") == .reject) }
+        rig.well.forget()
+        rig.probe(after: .seconds(59))
+        #expect(rig.well.batches == 0 && rig.states == [.working])
+        _ = rig.ask("203.0.113.99")  // too soon
+        rig.probe(after: .seconds(1))
+        #expect(rig.well.batches == 1)
+        _ = rig.ask("203.0.113.100")
+        rig.probe()
+        #expect(rig.well.batches == 3)  // the request and the probe
+        _ = rig.ask("203.0.113.101")
+        rig.probe(after: .seconds(1))
+        #expect(rig.well.batches == 4)
+    }
+
     @Test("a wave of spam: the list is proved at once and goes on")
     func wave() throws {
         let rig = try rig()

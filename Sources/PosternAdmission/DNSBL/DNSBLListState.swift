@@ -4,7 +4,8 @@
 //
 // - 127.255/16 (it refuses us) or an address outside 127/8 (it is parked): suspended at once;
 // - no answer many times in a row, over some time: suspended;
-// - suddenly nearly everybody is listed, where far from all were before: suspended until its test entries are right.
+// - suddenly nearly everybody is listed, where far from all were before: suspended until its test entries are right;
+//   long before that, a few clients listed in a row have it proved again.
 //
 // A suspended list is proved again after a minute, then after twice as long each time, up to an hour.
 
@@ -43,6 +44,9 @@ struct DNSBLListState {
     /// How many different clients a share is taken of, and how many listed ones of them are a jump.
     static let window = 64
     static let jumpListed = 62
+    /// So many different clients listed in a row have a list proved at once, if it was not for `doubtInterval`.
+    static let doubtful = 8
+    static let doubtInterval = Duration.seconds(60)
     /// What is known before: at least so many, of whom at most so many percent were listed.
     static let minBefore: UInt64 = 128
     static let maxPercentBefore: UInt64 = 80
@@ -82,7 +86,11 @@ struct DNSBLListState {
             firstFailure = nil
             let isListed = if case .listed = reading { true } else { false }
             if isListed { listings &+= 1 }
-            guard let jump = share.take(subject, isListed) else { return nil }
+            guard let jump = share.take(subject, isListed) else {
+                let isOld = lastProbe.map { now - $0 >= Self.doubtInterval } ?? true
+                if share.listedInRow >= Self.doubtful, isOld { nextProbe = now }
+                return nil
+            }
             return suspend(.jump(jump.now, before: jump.before), retry: .zero, now)
         case .silent(let text): return fail(text, now)
         case .refused(let address): return suspend(.refused(address), retry: Self.firstRetry, now)
@@ -177,6 +185,8 @@ struct DNSBLListState {
 private struct Share {
     private var recent: [(subject: Int, isListed: Bool)] = []
     private var listedRecently = 0
+    /// The last ones.
+    private(set) var listedInRow = 0
     private var next = 0
     private var before: (all: UInt64, listed: UInt64) = (0, 0)
 
@@ -197,6 +207,7 @@ private struct Share {
             next = (next + 1) % DNSBLListState.window
         }
         if isListed { listedRecently += 1 }
+        listedInRow = isListed ? min(listedInRow + 1, DNSBLListState.window) : 0
         guard recent.count == DNSBLListState.window, listedRecently >= DNSBLListState.jumpListed,
             before.all >= DNSBLListState.minBefore
         else { return nil }
