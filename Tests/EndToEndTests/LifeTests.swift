@@ -16,6 +16,11 @@ extension EndToEnd {
             try open.expect("DATA")
 
             let dkim = host.dkim
+            // Postfix waits for no answer to MAIL and RCPT (SMFIP_NR_*): it may be ahead of the milter.
+            try Await.until("the open message") {
+                try host.postern(["status", "dkim", "--json", "--config", host.configurationPath]).text
+                    .contains("\"open_transactions\":1,")
+            }
             dkim.send(signal: SIGTERM)
             let reply = try open.endOfData(sent)
             let arrival = try host.arrival(try #require(reply.queueID, "\(reply)"))
