@@ -315,6 +315,12 @@ final class LimitBook {
 
     // MARK: Ends of messages that are not seen
 
+    func end(instance: [UInt8], client: IPAddress?, now: UnixTime) {
+        tick(now)
+        guard let key = LimitInstances.key(instance, client), let over = instances.find(key) else { return }
+        finish(over)
+    }
+
     private func expire(_ request: LimitRequest, _ instanceKey: [UInt8]?) {
         // Each was begun by a decision of its own, so this is a bounded time for each; after a pause there are many.
         for _ in 0..<64 {

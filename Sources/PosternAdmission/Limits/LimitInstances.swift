@@ -64,12 +64,14 @@ struct LimitInstances {
 
     var count: Int { queue.count - head }
 
-    static func key(_ request: LimitRequest) -> [UInt8]? {
-        guard !request.instance.isEmpty else { return nil }
+    static func key(_ request: LimitRequest) -> [UInt8]? { key(request.instance, request.client) }
+
+    static func key(_ instance: [UInt8], _ client: IPAddress?) -> [UInt8]? {
+        guard !instance.isEmpty else { return nil }
         // A client that says another's instance is no part of that message.
-        var key = Array(request.instance.prefix(128))
+        var key = Array(instance.prefix(128))
         key.append(0)
-        if let client = request.client { key += client.octets }
+        if let client { key += client.octets }
         return key
     }
 

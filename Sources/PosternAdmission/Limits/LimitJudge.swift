@@ -51,6 +51,12 @@ public struct LimitJudge: Sendable {
         return verdict(on: ledger.decide(asked, now: now), missing: missing)
     }
 
+    /// The message that the request was about is over: accepted, refused or given up.
+    public func end(_ request: PolicyRequest, ledger: some LimitLedger, now: UnixTime) {
+        guard !limits.isEmpty, !request[.instance].isEmpty else { return }
+        ledger.end(instance: Array(request[.instance]), client: LimitSubject(request).client, now: now)
+    }
+
     /// What would be answered, with a finding for every limit; nothing is counted.
     public func explanation(of request: PolicyRequest, ledger: some LimitLedger, now: UnixTime) -> LimitVerdict {
         let (asked, missing, reasons) = concerns(request, telling: true)

@@ -211,6 +211,10 @@ public protocol LimitLedger: Sendable {
     ///   a moment and goes on from there. A step forwards is taken for time that has passed.
     func decide(_ request: LimitRequest, now: UnixTime) -> LimitDecision
 
+    /// A message is over, and whoever asks has seen it: without its END-OF-MESSAGE, what it had reserved goes back.
+    /// - Parameter instance: as in its requests; likewise the client.
+    func end(instance: [UInt8], client: IPAddress?, now: UnixTime)
+
     /// What `decide` would answer, and how the keys stand; nothing is counted.
     func foresee(_ request: LimitRequest, now: UnixTime) -> LimitDecision
 
@@ -238,4 +242,9 @@ public protocol LimitLedger: Sendable {
     func unblock(_ key: LimitKey, limit: String?, now: UnixTime) throws(LimitUnavailable) -> Int
 
     func counts() throws(LimitUnavailable) -> LimitCounts
+}
+
+extension LimitLedger {
+    /// For a ledger that is not told of ends: there reservations lapse.
+    public func end(instance: [UInt8], client: IPAddress?, now: UnixTime) {}
 }

@@ -24,6 +24,10 @@ public final class LimitMemory: LimitLedger {
         book.withLock { $0.decide(request, now: now, writes: true) }
     }
 
+    public func end(instance: [UInt8], client: IPAddress?, now: UnixTime) {
+        book.withLock { $0.end(instance: instance, client: client, now: now) }
+    }
+
     public func foresee(_ request: LimitRequest, now: UnixTime) -> LimitDecision {
         book.withLock { $0.decide(request, now: now, writes: false) }
     }
@@ -128,7 +132,7 @@ public final class LimitMemory: LimitLedger {
         }
     }
 
-    /// Goes on where another process has left off; to be called before anything is restored or decided.
+    /// Goes on where another process has left off; to be called after it was restored, before anything is decided.
     /// - Parameter time: the ledger's time that the other had, and what has passed since.
     public func resume(at time: Int64, now: UnixTime) { book.withLock { $0.resume(at: time, now: now) } }
 
@@ -225,8 +229,7 @@ extension LimitBook {
     }
 
     fileprivate func restore(_ row: LimitRow) {
-        // What is older counts nothing, and nothing can be newer but by a clock that jumped.
-        guard row.words.count == row.shape.words, row.last >= 0, row.last <= time + LimitShape.maxSpan else { return }
+        guard row.words.count == row.shape.words, row.last >= 0 else { return }
         let slab = slabs[slab(shaped: row.shape)]
         guard
             let number = slab.find(row.key.octets)

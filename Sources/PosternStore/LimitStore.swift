@@ -1,0 +1,121 @@
+// The limits' ledger of one host: in memory, with a journal from which a restart goes on. A thread of its own brings
+// changes to the disk, so that no request waits for one; kill -9 forgets what was counted in the last second at most.
+// Reservations of messages that are on their way are not kept: at their end they are counted as if there had been none.
+
+import Glibc
+public import PosternAdmission
+public import PosternMail
+import Synchronization
+
+public final class LimitStore: LimitLedger {
+    /// The file's name in the state folder.
+    public static let name = "limits.journal"
+    /// Twice in a second: what a write itself takes is within the second too.
+    private static let interval = Duration.milliseconds(500)
+
+    private let memory: LimitMemory
+    private let journal: Mutex<LimitJournal>
+    private let wake = Signal()
+    private let isEnding = Atomic<Bool>(false)
+    private let thread = Mutex<pthread_t?>(nil)
+
+    /// Nothing is opened yet.
+    ///
+    /// - Parameter path: absolute.
+    /// - Parameter maxKeys: of all limits together.
+    /// - Parameter wall: the wall clock, for how long we were down. Decisions get their `now` from LimitClock, which
+    ///   nobody sets.
+    public init(
+        path: String, maxKeys: Int = 1_000_000, log: any LogSink, wall: @escaping @Sendable () -> UnixTime
+    ) {
+        let memory = LimitMemory(maxKeys: maxKeys, tracksChanges: true)
+        self.memory = memory
+        journal = Mutex(LimitJournal(path: path, memory: memory, log: log, wall: wall))
+    }
+
+    /// Reads the file, and begins to write it; to be called before the first decision.
+    ///
+    /// - Parameter now: of the clock that decisions get.
+    /// - Parameter writes: false where the caller calls `flush`.
+    public func open(now: UnixTime, writes: Bool = true) {
+        journal.withLock { $0.load(now: now) }
+        guard writes else { return }
+        thread.withLock { thread in
+            guard thread == nil else { return }
+            // A signal is the main thread's to take: none is taken by this one.
+            var all = sigset_t()
+            var before = sigset_t()
+            sigfillset(&all)
+            pthread_sigmask(SIG_SETMASK, &all, &before)
+            defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+            var handle = pthread_t()
+            let task = Unmanaged.passRetained(self)  // released by runLimitWriter
+            guard pthread_create(&handle, nil, runLimitWriter, task.toOpaque()) == 0 else {
+                task.release()
+                return  // `close` still writes
+            }
+            thread = handle
+        }
+    }
+
+    /// Brings what has changed to the disk now.
+    public func flush() { journal.withLock { $0.write() } }
+
+    /// Ends writing; to be called last.
+    public func close() {
+        isEnding.store(true, ordering: .relaxed)
+        wake.raise()
+        let handle = thread.withLock { thread in
+            defer { thread = nil }
+            return thread
+        }
+        if let handle { pthread_join(handle, nil) }
+        journal.withLock { journal in
+            journal.write()
+            journal.letGo()
+        }
+    }
+
+    fileprivate func run() {
+        while !isEnding.load(ordering: .relaxed) {
+            flush()
+            wake.wait(atMost: Self.interval)
+        }
+    }
+
+    // MARK: LimitLedger
+
+    public func prepare(_ terms: [LimitTerms]) { memory.prepare(terms) }
+
+    public func decide(_ request: LimitRequest, now: UnixTime) -> LimitDecision { memory.decide(request, now: now) }
+
+    public func foresee(_ request: LimitRequest, now: UnixTime) -> LimitDecision { memory.foresee(request, now: now) }
+
+    public func entries(onlyOver: Bool, after: String?, limit: Int, now: UnixTime) -> LimitPage {
+        memory.entries(onlyOver: onlyOver, after: after, limit: limit, now: now)
+    }
+
+    public func entries(for key: LimitKey, now: UnixTime) -> [LimitEntry] { memory.entries(for: key, now: now) }
+
+    public func clear(_ key: LimitKey, limit: String?, now: UnixTime) -> Int {
+        memory.clear(key, limit: limit, now: now)
+    }
+
+    public func block(_ key: LimitKey, limit: String?, for time: Duration, now: UnixTime) -> Int {
+        memory.block(key, limit: limit, for: time, now: now)
+    }
+
+    public func unblock(_ key: LimitKey, limit: String?, now: UnixTime) -> Int {
+        memory.unblock(key, limit: limit, now: now)
+    }
+
+    public func counts() -> LimitCounts { memory.counts() }
+}
+
+/// A plain function: a closure could be isolated to the main actor.
+private func runLimitWriter(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    guard let argument else { return nil }
+    let store = Unmanaged<LimitStore>.fromOpaque(argument).takeRetainedValue()
+    store.run()
+    return nil
+}
