@@ -37,6 +37,7 @@ let package = Package(
         .executable(name: "postern-dmarc", targets: ["postern-dmarc"]),
         .executable(name: "postern-dns", targets: ["postern-dns"]),
         .executable(name: "postern-policy", targets: ["postern-policy"]),
+        .executable(name: "postern-rate", targets: ["postern-rate"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -61,6 +62,7 @@ let package = Package(
         program("postern-dkim", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
         program("postern-dmarc", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternStore", "PosternMilter", "PosternDaemon"]),
         program("postern-policy", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternStore", "PosternSocket", "PosternPolicy", "PosternDaemon"]),
+        program("postern-rate", ["PosternMail", "PosternAdmission", "PosternSocket", "PosternPolicy", "PosternDaemon"]),
         program("postern-dns", ["PosternMail", "PosternDNS", "PosternAdmission", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
         program("postern", ["PosternAdmin"]),
         program("postern-bench", ["PosternAuth", "PosternDNS", "PosternMail", "PosternPolicy", "PosternSocket", "TestSupport"]),

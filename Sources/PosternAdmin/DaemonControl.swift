@@ -13,6 +13,7 @@ enum DaemonName: String, CaseIterable, Sendable {
     case dkim = "postern-dkim"
     case dmarc = "postern-dmarc"
     case policy = "postern-policy"
+    case rate = "postern-rate"
 
     /// - Parameter text: `postern-dkim`, or `dkim` for short.
     init?(argument text: String) {
@@ -23,7 +24,7 @@ enum DaemonName: String, CaseIterable, Sendable {
     static let list = allCases.map(\.rawValue).joined(separator: ", ")
 
     /// Not every host has it.
-    var isOptional: Bool { self == .dmarc || self == .policy }
+    var isOptional: Bool { self == .dmarc || self == .policy || self == .rate }
 }
 
 /// What became of a question to one daemon.

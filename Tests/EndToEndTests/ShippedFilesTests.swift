@@ -30,7 +30,7 @@ import Testing
     func folders() throws {
         let sample = try text("contrib/postern.toml")
         let made = try text("systemd/tmpfiles.d/postern.conf")
-        for key in ["dkim", "dmarc", "policy", "dns"] {
+        for key in ["dkim", "dmarc", "policy", "rate", "dns"] {
             let unit = "postern-\(key)"
             let pattern = try Regex("(?m)^#? *\(key) = .*?unix:((/[^\"]+)/[^/\"]+)\"").anchorsMatchLineEndings()
             let match = try #require(try pattern.firstMatch(in: sample), "listen.\(key) in contrib/postern.toml")
@@ -44,7 +44,7 @@ import Testing
 
     @Test(
         "a unit may open what its daemon's caps allow",
-        arguments: ["postern-dkim", "postern-dmarc", "postern-policy", "postern-dns"])
+        arguments: ["postern-dkim", "postern-dmarc", "postern-policy", "postern-rate", "postern-dns"])
     func descriptors(unit: String) throws {
         let match = try text("systemd/\(unit).service").firstMatch(of: /\nLimitNOFILE=([0-9]+)\n/)
         let limit = try #require(match.flatMap { Int($0.output.1) }, "systemd's own limit is 1024")

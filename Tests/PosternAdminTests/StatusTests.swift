@@ -191,7 +191,7 @@ import Testing
     func usage(_ words: [String]) throws {
         let result = try Postern().run(words)
         #expect(result.status == 64)
-        let names = "postern-dns, postern-dkim, postern-dmarc, postern-policy"
+        let names = "postern-dns, postern-dkim, postern-dmarc, postern-policy, postern-rate"
         #expect(result.notes.contains("expected a daemon (\(names)), found \"\(words.last ?? "")\""))
     }
 

@@ -1,0 +1,63 @@
+// What postern-rate counts of its limits; what it answers is counted by the door. Labels are closed: no limit's name and
+// no stranger's text is among them.
+
+import PosternAdmission
+import PosternDaemon
+import PosternMail
+
+enum LimitCounter: Int, CounterSet {
+    // Limits that requests went over; a shadow's beside those that act.
+    case over, overInShadow
+    // What would have been answered if the whole suite did not only observe.
+    case withheld
+    // Keys that came to their limit, or to its `warn_at`; each once in a span of time.
+    case eventOver, eventNearing
+    // Limits that did not apply to a request for want of an attribute, and whose key found no room.
+    case missing, untracked
+    // Requests that the ledger could not decide: their mail passes.
+    case unavailable
+
+    var name: CounterName {
+        switch self {
+        case .over: CounterName("postern_rate_over_total", "mode", "live")
+        case .overInShadow: CounterName("postern_rate_over_total", "mode", "shadow")
+        case .withheld: CounterName("postern_rate_withheld_total")
+        case .eventOver: CounterName("postern_rate_events_total", "kind", "over")
+        case .eventNearing: CounterName("postern_rate_events_total", "kind", "nearing")
+        case .missing: CounterName("postern_rate_not_applied_total", "reason", "missing_attribute")
+        case .untracked: CounterName("postern_rate_not_applied_total", "reason", "no_room")
+        case .unavailable: CounterName("postern_rate_unavailable_total")
+        }
+    }
+}
+
+extension CounterSink<LimitCounter> {
+    /// One judged request.
+    func count(_ verdict: LimitVerdict) {
+        for finding in verdict.findings where finding.outcome == .over {
+            count(finding.isShadow ? .overInShadow : .over)
+        }
+        if verdict.withheld != nil { count(.withheld) }
+        for event in verdict.events {
+            switch event.kind {
+            case .over: count(.eventOver)
+            case .nearing: count(.eventNearing)
+            }
+        }
+        if verdict.missing > 0 { count(.missing, by: verdict.missing) }
+        if verdict.untracked > 0 { count(.untracked, by: verdict.untracked) }
+        if verdict.isUnavailable { count(.unavailable) }
+    }
+}
+
+/// How much the ledger holds.
+enum LedgerReadings {
+    static func of(_ ledger: some LimitLedger) -> [CounterReading] {
+        guard let counts = try? ledger.counts() else { return [] }  // told where it was found
+        return [
+            CounterReading(CounterName("postern_rate_keys"), UInt64(clamping: counts.keys)),
+            CounterReading(CounterName("postern_rate_messages_remembered"), UInt64(clamping: counts.instances)),
+            CounterReading(CounterName("postern_rate_evicted_total"), UInt64(clamping: counts.evicted)),
+        ]
+    }
+}

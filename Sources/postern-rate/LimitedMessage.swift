@@ -1,0 +1,31 @@
+// One message of Postfix's through postern-rate. What a request is worth is LimitJudge's; here it becomes an answer and
+// a line in the log, and the message's end without END-OF-MESSAGE gives back what it had reserved.
+
+import PosternAdmission
+import PosternMail
+import PosternPolicy
+
+final class LimitedMessage: PolicyTransaction {
+    private let service: RateService
+    /// All of a message's requests have the same instance and client.
+    private var last: PolicyRequest?
+
+    init(service: RateService) { self.service = service }
+
+    func answer(_ request: PolicyRequest) -> PolicyOutcome {
+        last = request
+        let verdict = service.verdict(on: request)
+        guard Self.isWorthALine(verdict) else { return .silent(verdict.answer) }
+        return .logged(verdict.answer, as: verdict.word, text: verdict.text)
+    }
+
+    func end() {
+        guard let last else { return }
+        service.judge.end(last, ledger: service.ledger, now: service.now())
+    }
+
+    /// Whatever is not let go on, and what would not be.
+    private static func isWorthALine(_ verdict: LimitVerdict) -> Bool {
+        verdict.answer != .dunno || verdict.withheld != nil || verdict.findings.contains(where: \.isShadow)
+    }
+}

@@ -1,0 +1,64 @@
+// postern-rate's own part of a daemon's life: from the configuration to a policy service that limits. What is counted is
+// in memory: a reload keeps it, a restart begins anew, and the log says so at each start.
+
+import PosternAdmission
+import PosternDaemon
+import PosternMail
+import PosternPolicy
+import PosternSocket
+
+struct RateDaemon: RunningDaemon {
+    private let server: PolicyServer
+    /// What new messages begin with; one under way keeps what it began with (DESIGN §1, rule 6).
+    private let service: Snapshot<RateService>
+    private let log: any LogSink
+    private let socket: ServedSocket
+
+    var openTransactions: Int { server.openTransactions }
+
+    var counters: [CounterReading] {
+        let service = service.current
+        return server.counters(of: "rate") + service.counters.readings + LedgerReadings.of(service.ledger)
+    }
+
+    func adopt(_ configuration: Configuration) {
+        let older = service.current
+        do throws(ExpressionError) {
+            let next = try RateService(
+                configuration, after: older, ledger: older.ledger, log: log, now: WallClock.now)
+            next.ledger.prepare(next.judge.terms)
+            service.replace(by: next)
+        } catch {
+            // The configuration's own check has let it through: ours to mend, and no reason to stop.
+            log.error("limits: \(error); going on with the limits from before")
+        }
+    }
+
+    func isAlive() -> Bool { server.answers() }
+
+    func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
+        try RateCommands(service: service.current).answer(command)
+    }
+
+    func stop() {
+        server.stop()
+        socket.remove()
+    }
+
+    static func start(_ configuration: Configuration, _ resources: DaemonResources) throws -> any RunningDaemon {
+        let log = resources.log
+        let first = try RateService(configuration, after: nil, ledger: LimitMemory(), log: log, now: WallClock.now)
+        first.ledger.prepare(first.judge.terms)
+        let service = Snapshot(first)
+        let socket = try resources.policySocket(
+            at: configuration.listen.rate, key: "listen.rate", mode: configuration.listen.mode)
+        let server = try PolicyServer(listener: Socket(owning: socket.descriptor), log: log) { _ in
+            LimitedMessage(service: service.current)
+        }
+        try Thread.start(name: "policy") { server.run() }.detach()
+        log.info(
+            "limits on \(socket.place): \(configuration.limits.count); counts are in memory, and a restart forgets them"
+        )
+        return RateDaemon(server: server, service: service, log: log, socket: socket)
+    }
+}
