@@ -62,7 +62,7 @@ let package = Package(
         program("postern-dkim", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
         program("postern-dmarc", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternStore", "PosternMilter", "PosternDaemon"]),
         program("postern-policy", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternStore", "PosternSocket", "PosternPolicy", "PosternDaemon"]),
-        program("postern-rate", ["PosternMail", "PosternAdmission", "PosternSocket", "PosternPolicy", "PosternDaemon"]),
+        program("postern-rate", ["PosternMail", "PosternAdmission", "PosternStore", "PosternSocket", "PosternPolicy", "PosternDaemon"]),
         program("postern-dns", ["PosternMail", "PosternDNS", "PosternAdmission", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
         program("postern", ["PosternAdmin"]),
         program("postern-bench", ["PosternAuth", "PosternDNS", "PosternMail", "PosternPolicy", "PosternSocket", "TestSupport"]),

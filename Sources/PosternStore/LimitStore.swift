@@ -89,6 +89,10 @@ public final class LimitStore: LimitLedger {
 
     public func decide(_ request: LimitRequest, now: UnixTime) -> LimitDecision { memory.decide(request, now: now) }
 
+    public func end(instance: [UInt8], client: IPAddress?, now: UnixTime) {
+        memory.end(instance: instance, client: client, now: now)
+    }
+
     public func foresee(_ request: LimitRequest, now: UnixTime) -> LimitDecision { memory.foresee(request, now: now) }
 
     public func entries(onlyOver: Bool, after: String?, limit: Int, now: UnixTime) -> LimitPage {

@@ -1,16 +1,18 @@
-// postern-rate's own part of a daemon's life: from the configuration to a policy service that limits. What is counted is
-// in memory: a reload keeps it, a restart begins anew, and the log says so at each start.
+// postern-rate's own part of a daemon's life: from the configuration to a policy service that limits. A reload keeps
+// what is counted, and limits.journal keeps it over a restart.
 
 import PosternAdmission
 import PosternDaemon
 import PosternMail
 import PosternPolicy
 import PosternSocket
+import PosternStore
 
 struct RateDaemon: RunningDaemon {
     private let server: PolicyServer
     /// What new messages begin with; one under way keeps what it began with (DESIGN §1, rule 6).
     private let service: Snapshot<RateService>
+    private let store: LimitStore
     private let log: any LogSink
     private let socket: ServedSocket
 
@@ -24,8 +26,7 @@ struct RateDaemon: RunningDaemon {
     func adopt(_ configuration: Configuration) {
         let older = service.current
         do throws(ExpressionError) {
-            let next = try RateService(
-                configuration, after: older, ledger: older.ledger, log: log, now: WallClock.now)
+            let next = try RateService(configuration, after: older, ledger: store, log: log, now: older.now)
             next.ledger.prepare(next.judge.terms)
             service.replace(by: next)
         } catch {
@@ -43,12 +44,17 @@ struct RateDaemon: RunningDaemon {
     func stop() {
         server.stop()
         socket.remove()
+        store.close()
     }
 
     static func start(_ configuration: Configuration, _ resources: DaemonResources) throws -> any RunningDaemon {
         let log = resources.log
-        let first = try RateService(configuration, after: nil, ledger: LimitMemory(), log: log, now: WallClock.now)
-        first.ledger.prepare(first.judge.terms)
+        let path = configuration.state.directory + "/" + LimitStore.name
+        let store = LimitStore(path: path, log: log, wall: WallClock.now)
+        let clock = LimitClock(wall: WallClock.now())
+        let first = try RateService(configuration, after: nil, ledger: store, log: log, now: clock.now)
+        store.open(now: clock.now())
+        store.prepare(first.judge.terms)
         let service = Snapshot(first)
         let socket = try resources.policySocket(
             at: configuration.listen.rate, key: "listen.rate", mode: configuration.listen.mode)
@@ -56,9 +62,7 @@ struct RateDaemon: RunningDaemon {
             LimitedMessage(service: service.current)
         }
         try Thread.start(name: "policy") { server.run() }.detach()
-        log.info(
-            "limits on \(socket.place): \(configuration.limits.count); counts are in memory, and a restart forgets them"
-        )
-        return RateDaemon(server: server, service: service, log: log, socket: socket)
+        log.info("policy service on \(socket.place): \(configuration.limits.count) limits, counted in \(path)")
+        return RateDaemon(server: server, service: service, store: store, log: log, socket: socket)
     }
 }
