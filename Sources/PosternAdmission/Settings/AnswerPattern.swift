@@ -15,6 +15,13 @@ public struct AnswerPattern: Hashable, Sendable {
         guard case .v4 = address else { return false }
         return zip(octets, address.octets).allSatisfy { ranges, octet in ranges.contains { $0.contains(octet) } }
     }
+
+    /// Whether some address is in both.
+    public func overlaps(_ other: AnswerPattern) -> Bool {
+        zip(octets, other.octets).allSatisfy { ranges, others in
+            ranges.contains { range in others.contains { range.overlaps($0) } }
+        }
+    }
 }
 
 extension AnswerPattern: CustomStringConvertible {
