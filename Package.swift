@@ -102,6 +102,7 @@ let package = Package(
         tests("SigningFilterTests", ["postern-dkim", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("JudgingFilterTests", ["postern-dmarc", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PolicyDaemonTests", ["postern-policy", "PosternPolicy", "PosternDaemon", "PosternAdmission", "PosternDNS", "PosternMail", "TestSupport", "AdmissionSupport"]),
+        tests("RateDaemonTests", ["postern-rate", "PosternPolicy", "PosternDaemon", "PosternAdmission", "PosternMail", "TestSupport"]),
         tests("DNSDaemonTests", ["postern-dns", "PosternForwarder", "PosternDaemon", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("EndToEndTests", ["PostfixHarness", "TestSupport"]),
     ],

@@ -31,6 +31,7 @@ struct PosternCommand: SubcommandGroup {
                   --sender ann@example.com --recipient bo@example.net
               postern dnsbl status
               postern greylist list
+              postern limit list --over
               postern import postscreen /etc/postfix/main.cf
               postern help dkim verify
 
@@ -51,7 +52,7 @@ struct PosternCommand: SubcommandGroup {
         subcommands: [
             CheckCommand.self, ShowCommand.self, StatusCommand.self, ReloadCommand.self, DKIMCommand.self,
             SPFCheck.self, DMARCDiscovery.self, JudgeCommand.self, DNSCommand.self, ExplainCommand.self,
-            DNSBLCommand.self, GreylistCommand.self, ImportCommand.self,
+            DNSBLCommand.self, GreylistCommand.self, LimitCommand.self, ImportCommand.self,
         ])
 }
 

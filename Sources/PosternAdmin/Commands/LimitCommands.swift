@@ -1,0 +1,312 @@
+// `postern limit`: what limits have counted, asked of postern-rate, whose file nobody else opens.
+
+internal import ArgumentParser
+internal import PosternAdmission
+internal import PosternDaemon
+
+/// `postern limit`.
+struct LimitCommand: SubcommandGroup {
+    static let configuration = CommandConfiguration(
+        commandName: "limit",
+        abstract: "Looks into what limits have counted, and changes it.",
+        discussion: """
+            A limit counts for each of its keys: the values of its per, joined by commas, such as an account. \
+            postern-rate is asked over its control socket.
+
+            EXAMPLES
+              postern limit list --over
+              postern limit show ann
+              postern limit block --limit 'per account' --for 1d ann
+
+            EXIT STATUS
+              0   done
+              1   nothing is counted for the key
+              64  the command line is wrong
+              69  postern-rate does not run, or what it has counted cannot be read
+            """,
+        subcommands: [LimitList.self, LimitShow.self, LimitClear.self, LimitBlock.self, LimitUnblock.self])
+}
+
+struct LimitList: Subcommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list",
+        abstract: "Lists the keys that something is counted for.",
+        usage: "postern limit list [<options>]",
+        discussion: """
+            One line a key of a limit, in no order: its state, limit and key, what is used of what is allowed in each \
+            span of time, what is reserved for messages on their way, and client addresses seen since half of it was \
+            used. A state is
+              free      more goes
+              over      one of its spans is used up
+              blocked   everything is refused for a time, after going over
+              stopped   the same, since the admin has said so
+
+            With --json, one object on one line:
+              {"entries":[{"limit":"per account","count":"recipients","key":"ann",
+              "uses":[{"used":200,"allowed":200,"seconds":3600}],"reserved":0,
+              "over":true,"blocked_seconds":0,"blocked_by_admin":false,
+              "clients":["192.0.2.7"]}],"complete":true}
+
+            EXAMPLES
+              postern limit list
+              postern limit list --over --json | jq -r '.entries[].key'
+
+            EXIT STATUS
+              0   listed
+              64  the command line is wrong
+              69  postern-rate does not run, or what it has counted cannot be read
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
+            """)
+
+    @OptionGroup var options: GlobalOptions
+    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
+    var control: String?
+    @Flag(help: "Only keys that nothing more goes for: used up or blocked.") var over = false
+    @Option(help: ArgumentHelp("End after so many entries.", valueName: "number")) var limit = 10_000
+
+    func validate() throws {
+        guard limit > 0 else { throw ValidationError("expected a limit of 1 or more, found \(limit)") }
+    }
+
+    func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
+        let asked = DaemonControl(options, stated: control)
+        var entries: [ControlDocument] = []
+        var isCut = false
+        let answer = asked.read(.rate, ControlCommand("limit list", ["over": .boolean(over)])) { document in
+            isCut = entries.count >= limit
+            if !isCut { entries.append(document) }
+            return !isCut
+        }
+        switch answer {
+        case .document: break
+        case .notRunning: throw CommandFailure(.unavailable, "postern-rate does not run")
+        case .failed(let text): throw CommandFailure(.unavailable, "postern-rate: \(text)")
+        }
+        let notes = asked.notes + (isCut ? ["note: there are more than \(limit) entries; --limit shows more"] : [])
+        guard !options.json else {
+            let object: JSONValue = ["entries": .list(entries.map(JSONValue.init)), "complete": .boolean(!isCut)]
+            return CommandOutput(json: object, notes: notes)
+        }
+        return CommandOutput(text: LimitText.table(entries), notes: notes)
+    }
+}
+
+struct LimitShow: Subcommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show",
+        abstract: "Shows how a key stands in each limit that counts for it.",
+        usage: "postern limit show [<options>] <key>",
+        discussion: """
+            With --json, one object on one line: {"entries":[…]}, as list has them.
+
+            EXAMPLES
+              postern limit show ann
+              postern limit show 192.0.2.7
+
+            EXIT STATUS
+              0   shown
+              1   nothing is counted for it
+              64  the command line is wrong
+              69  postern-rate does not run, or what it has counted cannot be read
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
+            """)
+
+    @OptionGroup var options: GlobalOptions
+    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
+    var control: String?
+    @Argument(help: ArgumentHelp("The values of per, joined by commas, as list shows them.", valueName: "key"))
+    var key: String
+
+    func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
+        let asked = DaemonControl(options, stated: control)
+        let document = try asked.document(of: .rate, ControlCommand("limit show", ["key": .text(key)]))
+        guard let entries = document["entries"]?.elements else {
+            throw CommandFailure(.unavailable, "postern-rate: expected a list of entries, found something else")
+        }
+        let status: ExitStatus = entries.isEmpty ? .negative : .done
+        guard !options.json else {
+            let object: JSONValue = ["entries": .list(entries.map(JSONValue.init))]
+            return CommandOutput(json: object, notes: asked.notes, status: status)
+        }
+        let text = entries.isEmpty ? "nothing is counted\n" : LimitText.table(entries)
+        return CommandOutput(text: text, notes: asked.notes, status: status)
+    }
+}
+
+/// Which keys of which limits are changed.
+struct LimitKeyArguments: ParsableArguments {
+    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
+    var control: String?
+    @Option(help: ArgumentHelp("The limit's name. (default: all that count for the key)", valueName: "name"))
+    var limit: String?
+    @Argument(help: ArgumentHelp("The values of per, joined by commas, as list shows them.", valueName: "key"))
+    var key: String
+
+    /// Asks postern-rate for it.
+    /// - Parameter word: what was done; also the answer's member.
+    func carryOut(
+        _ name: String, _ word: String, _ options: GlobalOptions, _ more: ControlDocument = .null
+    ) throws(CommandFailure) -> CommandOutput {
+        let asked = DaemonControl(options, stated: control)
+        let arguments: ControlDocument = [
+            "key": .text(key), "limit": limit.map { .text($0) } ?? .null, "seconds": more,
+        ]
+        let document = try asked.document(of: .rate, ControlCommand(name, arguments))
+        guard let count = document[word]?.number else {
+            throw CommandFailure(.unavailable, "postern-rate: expected a number of limits, found something else")
+        }
+        let status: ExitStatus = count == 0 ? .negative : .done
+        guard !options.json else {
+            return CommandOutput(
+                json: .object([.init(key: word, value: .number(Int(count)))]), notes: asked.notes, status: status)
+        }
+        let text = count == 0 ? "nothing is counted for it" : "\(word) in \(count == 1 ? "1 limit" : "\(count) limits")"
+        return CommandOutput(text: text + "\n", notes: asked.notes, status: status)
+    }
+}
+
+struct LimitClear: Subcommand {
+    static let configuration = CommandConfiguration(
+        commandName: "clear",
+        abstract: "Forgets what was counted for a key, and ends its block.",
+        usage: "postern limit clear [<options>] <key>",
+        discussion: """
+            What is reserved for messages on their way stays reserved.
+
+            With --json, one object on one line: {"cleared":1}, the number of limits.
+
+            EXAMPLES
+              postern limit clear ann
+
+            EXIT STATUS
+              0   done
+              1   nothing is counted for it
+              64  the command line is wrong
+              69  postern-rate does not run, or knows no limit of that name
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
+            """)
+
+    @OptionGroup var options: GlobalOptions
+    @OptionGroup var arguments: LimitKeyArguments
+
+    func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
+        try arguments.carryOut("limit clear", "cleared", options)
+    }
+}
+
+struct LimitBlock: Subcommand {
+    static let configuration = CommandConfiguration(
+        commandName: "block",
+        abstract: "Refuses whatever a limit would count for a key, for a time.",
+        usage: "postern limit block [<options>] <key>",
+        discussion: """
+            Messages that are on their way are refused too, by the limit's action. With --limit the key needs not have \
+            been counted yet. unblock takes it back.
+
+            With --json, one object on one line: {"blocked":1}, the number of limits.
+
+            EXAMPLES
+              postern limit block --for 1d ann
+              postern limit block --limit 'per account' ann
+
+            EXIT STATUS
+              0   done
+              1   nothing is counted for it, and no limit was named
+              64  the command line is wrong
+              69  postern-rate does not run, or knows no limit of that name
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
+            """)
+
+    @OptionGroup var options: GlobalOptions
+    @OptionGroup var arguments: LimitKeyArguments
+    @Option(name: .customLong("for"), help: ArgumentHelp("How long: 90s, 1h, 7d; at most 366d.", valueName: "time"))
+    var time = "1h"
+
+    private static let most = LimitMemory.maxBlock.components.seconds
+
+    private var seconds: Int64? {
+        guard let seconds = Quantity.duration(time)?.components.seconds, (1...Self.most).contains(seconds) else {
+            return nil
+        }
+        return seconds
+    }
+
+    func validate() throws {
+        guard seconds != nil else { throw ValidationError("expected a time of 1s to 366d, found \"\(time)\"") }
+    }
+
+    func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
+        try arguments.carryOut("limit block", "blocked", options, seconds.map { .number($0) } ?? .null)
+    }
+}
+
+struct LimitUnblock: Subcommand {
+    static let configuration = CommandConfiguration(
+        commandName: "unblock",
+        abstract: "Ends a key's block, whoever began it; what was counted stays.",
+        usage: "postern limit unblock [<options>] <key>",
+        discussion: """
+            With --json, one object on one line: {"unblocked":1}, the number of limits.
+
+            EXAMPLES
+              postern limit unblock ann
+
+            EXIT STATUS
+              0   done
+              1   nothing is counted for it
+              64  the command line is wrong
+              69  postern-rate does not run, or knows no limit of that name
+
+            FILES
+              \(DaemonArguments.defaultConfiguration)
+            """)
+
+    @OptionGroup var options: GlobalOptions
+    @OptionGroup var arguments: LimitKeyArguments
+
+    func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
+        try arguments.carryOut("limit unblock", "unblocked", options)
+    }
+}
+
+/// Keys for people. What strangers have written is shown without controls.
+enum LimitText {
+    static func table(_ entries: [ControlDocument]) -> String {
+        let head = ["STATE", "LIMIT", "KEY", "USED", "RESERVED", "CLIENTS"]
+        let rows = entries.map { entry in
+            [
+                state(entry), word(entry, "limit"), word(entry, "key"), uses(entry),
+                "\(entry["reserved"]?.number ?? 0)",
+                (entry["clients"]?.elements ?? []).compactMap(\.text).map(DaemonControl.printable).joined(
+                    separator: ","),
+            ]
+        }
+        return Columns.lines([head] + rows).map { $0 + "\n" }.joined()
+    }
+
+    private static func state(_ entry: ControlDocument) -> String {
+        if let seconds = entry["blocked_seconds"]?.number, seconds > 0 {
+            return "\(entry["blocked_by_admin"] == .boolean(true) ? "stopped" : "blocked") \(seconds)s"
+        }
+        return entry["over"] == .boolean(true) ? "over" : "free"
+    }
+
+    private static func uses(_ entry: ControlDocument) -> String {
+        let count = word(entry, "count")
+        return (entry["uses"]?.elements ?? []).map { use in
+            "\(use["used"]?.number ?? 0)/\(use["allowed"]?.number ?? 0) in \(use["seconds"]?.number ?? 0)s"
+        }.joined(separator: "; ") + " \(count)"
+    }
+
+    private static func word(_ entry: ControlDocument, _ key: String) -> String {
+        DaemonControl.printable(entry[key]?.text ?? "unknown")
+    }
+}
