@@ -143,7 +143,7 @@ import Testing
             Row("example.com=127.0.0.1", leftOut: "never do"), Row("example.com=127.255.255.254", leftOut: "never do"),
             Row("example.com=192.0.2.1", leftOut: "127.0.0.0/8"),
             Row("example", leftOut: "expected a zone"), Row("=127.0.0.2", leftOut: "expected a zone"),
-            Row("$lists", leftOut: "postconf -x"), Row("hash:/etc/postfix/lists", leftOut: "files and tables"),
+            Row("$lists", leftOut: "postconf -nx"), Row("hash:/etc/postfix/lists", leftOut: "files and tables"),
             Row("/etc/postfix/lists", leftOut: "files and tables"), Row("bücher.example", leftOut: "ASCII"),
         ])
     func site(row: Row) throws {
@@ -162,6 +162,7 @@ import Testing
             Row("timeout = 5s", "reject_score = 1", "budget = \"5s\""),
             Row("timeout = 7", "reject_score = 1", "budget = \"7s\""),
             Row("action = ignore", "reject_score = 1", "shadow = true"), Row("action = drop", "reject_score = 1"),
+            Row("allowlist_threshold = 0", "reject_score = 1"),
             Row("threshold = 0", leftOut: "from 1 on"), Row("threshold = x", leftOut: "from 1 on"),
             Row("threshold = 1001", leftOut: "dnsbl.reject_score"), Row("timeout = 10s", leftOut: "dnsbl.budget"),
             Row("timeout = \"\\", leftOut: "dnsbl.budget"), Row("action = perhaps", leftOut: "enforce"),

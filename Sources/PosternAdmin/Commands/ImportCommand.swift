@@ -16,7 +16,7 @@ struct ImportCommand: SubcommandGroup {
 
             EXAMPLES
               postern import postgrey-whitelist /etc/postgrey/whitelist_*
-              postconf -x | postern import postscreen -
+              postconf -nx | postern import postscreen -
 
             EXIT STATUS
               0   everything was carried over
@@ -110,7 +110,7 @@ struct ImportPostscreen: Subcommand {
 
             EXAMPLES
               postern import postscreen /etc/postfix/main.cf
-              postconf -x | postern import postscreen -
+              postconf -nx | postern import postscreen -
 
             EXIT STATUS
               0   everything was carried over

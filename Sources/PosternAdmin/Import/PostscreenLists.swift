@@ -72,6 +72,7 @@ enum PostscreenLists {
             if value == "enforce" || value == "drop" { return "" }
             throw NotCarried(reason: "expected ignore, enforce or drop")
         case "allowlist_threshold", "whitelist_threshold":
+            if value == "0" { return "" }  // postconf(5): never
             throw NotCarried(
                 reason: "a score below 0 skips postscreen's other tests, which postern-policy does not have; "
                     + "it only counts in the sum")
@@ -114,7 +115,7 @@ enum PostscreenLists {
     private static func list(_ site: String) throws(NotCarried) -> (DNSBLListSettings, advice: [String]) {
         guard ImportedSettings.isPlain(site.utf8) else { throw NotCarried(reason: "expected ASCII signs") }
         guard !site.contains("$") else {
-            throw NotCarried(reason: "expected an entry without $parameters; postconf -x prints their values")
+            throw NotCarried(reason: "expected an entry without $parameters; postconf -nx prints their values")
         }
         guard !site.contains(":"), !site.hasPrefix("/") else {
             throw NotCarried(reason: "expected a list's domain; files and tables are not read")
