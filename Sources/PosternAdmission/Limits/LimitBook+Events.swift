@@ -68,7 +68,7 @@ extension LimitBook {
                 span: .milliseconds(slab.shape.spans[span]))
         }
         return LimitEntry(
-            limit: slab.shape.name, count: slab.shape.count, key: LimitKey(octets: record.key), uses: uses,
+            limit: slab.shape.name, count: slab.shape.count, key: LimitKey(octets: slab.key(place.number)), uses: uses,
             reserved: Int(record.reserved), blockedFor: .milliseconds(max(0, record.blockedUntil - time)),
             isBlockedByAdmin: record.isBlockedByAdmin && record.blockedUntil > time, clients: clients[place] ?? [])
     }

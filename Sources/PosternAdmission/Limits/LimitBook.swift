@@ -216,13 +216,14 @@ final class LimitBook {
 
     /// - Returns: for how many limits there was no room.
     private func apply(
-        _ steps: inout [Step], _ request: LimitRequest, _ known: LimitInstance?, _ instanceKey: [UInt8]?,
+        _ steps: inout [Step], _ request: LimitRequest, _ known: LimitInstance?, _ instanceKey: UInt64?,
         _ events: inout [LimitEvent]
     ) -> Int {
         var instance = known
         var untracked = 0
         let isEnd = request.totals != nil
-        let reserves = !isEnd && hooks.isAttached(request.service)
+        let service = hooks.number(request.service)
+        let reserves = !isEnd && hooks.isAttached(service)
         for number in steps.indices where !steps[number].isOver {
             if let digest = steps[number].digest { connections.remember(digest) }
             guard steps[number].delta > 0 else { continue }
@@ -237,7 +238,7 @@ final class LimitBook {
                 if let instance {
                     owner = instance
                 } else {
-                    owner = LimitInstance(key: instanceKey, request, time: time)
+                    owner = LimitInstance(key: instanceKey, request, service: service, time: time)
                     instances.begin(owner)
                     instance = owner
                 }
@@ -321,7 +322,7 @@ final class LimitBook {
         finish(over)
     }
 
-    private func expire(_ request: LimitRequest, _ instanceKey: [UInt8]?) {
+    private func expire(_ request: LimitRequest, _ instanceKey: UInt64?) {
         // Each was begun by a decision of its own, so this is a bounded time for each; after a pause there are many.
         for _ in 0..<64 {
             guard let lapsed = instances.popLapsed(time) else { break }
@@ -332,7 +333,7 @@ final class LimitBook {
         if let instanceKey, let previous = instances.previous(on: request.connection, before: instanceKey) {
             finish(previous)
         }
-        if request.totals != nil { hooks.sawEnd(request.service) }
+        if request.totals != nil { hooks.sawEnd(hooks.number(request.service)) }
         sweep()
     }
 

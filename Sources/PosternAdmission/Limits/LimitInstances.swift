@@ -22,19 +22,23 @@ final class LimitInstance {
     /// More than limits and recipients of a message; what comes then is charged at once.
     static let maxHoldings = 4096
 
-    let key: [UInt8]
-    let connection: [UInt8]
-    let service: [UInt8]
+    /// Digests, with this process's random key: nobody can aim at another's.
+    let key: UInt64
+    /// Nil where the connection is not known.
+    let connection: UInt64?
+    /// By its number among the hooks.
+    let service: Int
     let began: Int64
     var holdings: [Holding] = []
     /// Its end was seen, or is not waited for.
     var isSettled = false
 
-    init(key: [UInt8], _ request: LimitRequest, time: Int64) {
+    init(key: UInt64, _ request: LimitRequest, service: Int, time: Int64) {
         self.key = key
-        connection = request.connection
-        service = request.service
+        connection = LimitInstances.digest(request.connection)
+        self.service = service
         began = time
+        holdings.reserveCapacity(request.charges.count)
     }
 
     func holding(of terms: LimitTerms, _ key: [UInt8]) -> Int? {
@@ -55,8 +59,8 @@ struct LimitInstances {
     /// How long it is known which keys a message has: one that takes so long to come in is charged at its end.
     private static let memory: Int64 = 3_600_000
 
-    private var byKey: [[UInt8]: LimitInstance] = [:]
-    private var byConnection: [[UInt8]: LimitInstance] = [:]
+    private var byKey: [UInt64: LimitInstance] = [:]
+    private var byConnection: [UInt64: LimitInstance] = [:]
     private var queue: [LimitInstance] = []
     /// The first that has not lapsed, and the first that is remembered.
     private var lapsed = 0
@@ -64,28 +68,33 @@ struct LimitInstances {
 
     var count: Int { queue.count - head }
 
-    static func key(_ request: LimitRequest) -> [UInt8]? { key(request.instance, request.client) }
+    static func key(_ request: LimitRequest) -> UInt64? { key(request.instance, request.client) }
 
-    static func key(_ instance: [UInt8], _ client: IPAddress?) -> [UInt8]? {
-        guard !instance.isEmpty else { return nil }
+    static func key(_ instance: [UInt8], _ client: IPAddress?) -> UInt64? {
         // A client that says another's instance is no part of that message.
-        var key = Array(instance.prefix(128))
-        key.append(0)
-        if let client { key += client.octets }
-        return key
+        digest(instance, client)
     }
 
-    func find(_ key: [UInt8]) -> LimitInstance? { byKey[key] }
+    static func digest(_ octets: [UInt8], _ client: IPAddress? = nil) -> UInt64? {
+        guard !octets.isEmpty else { return nil }
+        var hasher = Hasher()
+        octets.withUnsafeBytes { hasher.combine(bytes: $0) }
+        hasher.combine(client)
+        return UInt64(bitPattern: Int64(hasher.finalize()))
+    }
+
+    func find(_ key: UInt64) -> LimitInstance? { byKey[key] }
 
     mutating func begin(_ instance: LimitInstance) {
         byKey[instance.key] = instance
-        if !instance.connection.isEmpty { byConnection[instance.connection] = instance }
+        if let connection = instance.connection { byConnection[connection] = instance }
         queue.append(instance)
     }
 
     /// The message that was on this connection before.
-    func previous(on connection: [UInt8], before key: [UInt8]) -> LimitInstance? {
-        guard !connection.isEmpty, let instance = byConnection[connection], instance.key != key else { return nil }
+    func previous(on connection: [UInt8], before key: UInt64) -> LimitInstance? {
+        guard let connection = Self.digest(connection), let instance = byConnection[connection], instance.key != key
+        else { return nil }
         return instance
     }
 
@@ -105,7 +114,9 @@ struct LimitInstances {
             guard time - oldest.began >= Self.memory || count > Self.maxInstances else { return }
             head += 1
             if byKey[oldest.key] === oldest { byKey[oldest.key] = nil }
-            if byConnection[oldest.connection] === oldest { byConnection[oldest.connection] = nil }
+            if let connection = oldest.connection, byConnection[connection] === oldest {
+                byConnection[connection] = nil
+            }
         }
         guard head >= 4096, head * 2 >= queue.count else { return }
         queue.removeFirst(head)
@@ -161,21 +172,26 @@ struct LimitHooks {
     /// Ports that Postfix listens on are few; the rest is taken together.
     private static let maxServices = 64
 
-    private var states: [[UInt8]: State] = [:]
+    /// The first is for all that have no number of their own.
+    private var states: [State] = [State()]
+    private var numbers: [[UInt8]: Int] = [:]
 
-    private func name(_ service: [UInt8]) -> [UInt8] {
-        states[service] != nil || states.count < Self.maxServices ? service : []
+    mutating func number(_ service: [UInt8]) -> Int {
+        if let number = numbers[service] { return number }
+        guard states.count <= Self.maxServices else { return 0 }
+        states.append(State())
+        numbers[service] = states.count - 1
+        return states.count - 1
     }
 
-    func isAttached(_ service: [UInt8]) -> Bool { states[name(service)]?.isAttached ?? false }
+    func isAttached(_ number: Int) -> Bool { states[number].isAttached }
 
-    mutating func sawEnd(_ service: [UInt8]) { states[name(service)] = State(isAttached: true) }
+    mutating func sawEnd(_ number: Int) { states[number] = State(isAttached: true) }
 
-    mutating func missedEnd(_ service: [UInt8]) {
-        let name = name(service)
-        states[name, default: State()].silent += 1
-        if let silent = states[name]?.silent, silent >= Self.maxSilent { states[name]?.isAttached = false }
+    mutating func missedEnd(_ number: Int) {
+        states[number].silent += 1
+        if states[number].silent >= Self.maxSilent { states[number].isAttached = false }
     }
 
-    var attached: [[UInt8]] { states.filter(\.value.isAttached).map(\.key) }
+    var attached: [[UInt8]] { numbers.filter { isAttached($0.value) }.map(\.key) }
 }

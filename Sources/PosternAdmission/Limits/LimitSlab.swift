@@ -6,9 +6,9 @@
 
 internal import PosternMail
 
-/// One key's state beside its cells. 64 octets and the key.
+/// One key's state beside the key and its cells: 48 octets.
 struct LimitRecord {
-    var key: [UInt8]
+    fileprivate var keyOctets: UInt16
     /// When it last counted, in milliseconds of the ledger's time. The newest cell of each ring is the one of that time.
     var last: Int64
     var reserved: Int64 = 0
@@ -25,8 +25,8 @@ struct LimitRecord {
     /// Addresses are kept for it.
     var hasClients = false
 
-    init(key: [UInt8], bucket: UInt16, time: Int64) {
-        self.key = key
+    fileprivate init(keyOctets: Int, bucket: UInt16, time: Int64) {
+        self.keyOctets = UInt16(clamping: keyOctets)
         self.bucket = bucket
         last = time
     }
@@ -49,6 +49,10 @@ final class LimitSlab {
 
     private var records: [[LimitRecord]] = []
     private var words: [[UInt32]] = []
+    /// Keys, each at its record's place; those that are longer have an array of their own.
+    private var keys: [[UInt8]] = []
+    private var longKeys: [Int: [UInt8]] = [:]
+    private static let shortOctets = 40
     private var index = LimitIndex()
     /// Records that were used once.
     private(set) var end = 0
@@ -75,12 +79,26 @@ final class LimitSlab {
     // MARK: Keys
 
     func find(_ key: [UInt8]) -> Int? {
-        index.find(LimitIndex.hash(key)) { self[$0].key == key }
+        index.find(LimitIndex.hash(key)) { isKey($0, key) }
     }
 
-    /// - Parameter key: is not there.
+    func key(_ number: Int) -> [UInt8] {
+        let count = Int(self[number].keyOctets)
+        guard count <= Self.shortOctets else { return longKeys[number] ?? [] }
+        let base = (number & (Self.chunk - 1)) * Self.shortOctets
+        return Array(keys[number >> Self.chunkBits][base..<(base + count)])
+    }
+
+    private func isKey(_ number: Int, _ key: [UInt8]) -> Bool {
+        guard self[number].keyOctets == key.count else { return false }
+        guard key.count <= Self.shortOctets else { return longKeys[number] == key }
+        let base = (number & (Self.chunk - 1)) * Self.shortOctets
+        return keys[number >> Self.chunkBits][base..<(base + key.count)].elementsEqual(key)
+    }
+
+    /// - Parameter key: is not there; `LimitKey.maxOctets` at most count.
     func insert(_ key: [UInt8], bucket: UInt16, time: Int64) -> Int {
-        let record = LimitRecord(key: key, bucket: bucket, time: time)
+        let record = LimitRecord(keyOctets: key.count, bucket: bucket, time: time)
         let number: Int
         if let last = free.popLast() {
             number = Int(last)
@@ -93,18 +111,26 @@ final class LimitSlab {
                 chunk.reserveCapacity(Self.chunk)
                 records.append(chunk)
                 words.append(Array(repeating: 0, count: Self.chunk * stride))
+                keys.append(Array(repeating: 0, count: Self.chunk * Self.shortOctets))
             }
             records[number >> Self.chunkBits].append(record)
+        }
+        if key.count <= Self.shortOctets {
+            let base = (number & (Self.chunk - 1)) * Self.shortOctets
+            keys[number >> Self.chunkBits].replaceSubrange(base..<(base + key.count), with: key)
+        } else {
+            longKeys[number] = key
         }
         index.insert(LimitIndex.hash(key), number)
         return number
     }
 
     func remove(_ number: Int) {
-        index.remove(LimitIndex.hash(self[number].key), number)
+        index.remove(LimitIndex.hash(key(number)), number)
+        longKeys[number] = nil
         self[number].isLive = false
         self[number].isDirty = false
-        self[number].key = []
+        self[number].keyOctets = 0
         empty(number)
         free.append(UInt32(number))
     }
