@@ -1,4 +1,4 @@
-// postern-rate without its sockets: requests go to a transaction as the door would hand them over, the clock is a test's.
+// postern-rate without its sockets: requests go to a transaction as the door would hand them over; the clock is ours.
 // What a limit promises is tested beside LimitJudge; here: what the daemon makes of it.
 
 import PosternAdmission
