@@ -1,4 +1,4 @@
-// What postern-rate counts of its limits; what it answers is counted by the door. Labels are closed: no limit's name and
+// What postern-rate counts of its limits; what it answers the door counts. Labels are closed: no limit's name and
 // no stranger's text is among them.
 
 import PosternAdmission

@@ -1,5 +1,5 @@
-// postern-rate: limits by account, sender, domain and network, behind Postfix's check_policy_service. The way of a
-// request: PosternPolicy's PolicyConnection -> LimitedMessage -> PosternAdmission's LimitJudge, which asks the ledger ->
+// postern-rate: limits by account, sender, domain, network, behind Postfix's check_policy_service. The way of a
+// request: PosternPolicy's PolicyConnection -> LimitedMessage -> PosternAdmission's LimitJudge (asks the ledger) ->
 // LimitVerdict -> PolicyConnection.
 
 import PosternDaemon

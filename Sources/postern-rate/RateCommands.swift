@@ -6,7 +6,7 @@
 //     limit block {key, limit, seconds}      one object: {"blocked": 1}
 //     limit unblock {key, limit}             one object: {"unblocked": 1}
 //
-// `key` is what list shows: the values of `per`, joined by commas. Without `limit`, all limits that have the key are meant.
+// `key` is what list shows: the values of `per`, joined by commas. Without `limit`, all that have the key are meant.
 
 import PosternAdmission
 import PosternDaemon
