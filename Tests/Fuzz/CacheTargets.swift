@@ -51,7 +51,11 @@ private struct Told {
             let expires = now + min(max(.seconds(record.ttl), bounds.ttlMin), bounds.most(body))
             let ends = expires + (body.answersNothing ? .zero : bounds.stale)
             let isKept = record.ttl > 0 && rcode != .serverFailure
-            told[question] = isKept ? Told(body: bounds.limited(body), stored: now, expires: expires, ends: ends) : nil
+            if isKept {
+                told[question] = Told(body: bounds.limited(body), stored: now, expires: expires, ends: ends)
+            } else if !isLastMoment(body, of: told[question], question, now) {
+                told[question] = nil
+            }
             failed[question] = nil
         case 3:
             cache.fail(question, now: now)
@@ -68,6 +72,13 @@ private struct Told {
         require(cache.octetsInUse >= cache.count * Cache.entryOverhead, "\(cache.octetsInUse) for \(cache.count)")
         require(cache.count > 0 || cache.octetsInUse == 0, "\(cache.octetsInUse) for none")
     }
+}
+
+/// With TTL 0 what is stale already: it stays.
+private func isLastMoment(_ body: ResponseBody, of told: Told?, _ question: Question, _ now: UnixTime) -> Bool {
+    guard let told, now >= told.expires, body.rcode == .noError, told.body.rcode == .noError else { return false }
+    func said(_ body: ResponseBody) -> [[UInt8]] { body.resolution(of: question, elapsed: 0).records.map(\.octets) }
+    return said(body) == said(told.body)
 }
 
 private func check(

@@ -287,22 +287,24 @@ struct MilterServerTests {
         let answers = Mutex<[MilterClient.Answer?]>([])
         let all = DispatchGroup()
         var sessions = 0
-        func send(_ client: MilterClient) {
+        // Each session begins on its own thread: while libmilter leaves it without a worker (see below), only yet
+        // another one can wake it.
+        func send(_ begin: @escaping @Sendable () throws -> MilterClient) {
             sessions += 1
             all.enter()
-            let box = Borrowed(client)
             Thread.detachNewThread {
-                let answer = try? box.client.message(from: "a@b.example", header: [], body: [], queueID: "4I").answer
+                let answer = try? begin().message(from: "a@b.example", header: [], body: [], queueID: "4I").answer
                 answers.withLock { $0.append(answer) }
                 all.leave()
             }
         }
-        send(first)
+        let borrowed = Borrowed(first)
+        send { borrowed.client }
         // libmilter may leave a message without a worker until another event comes (its pool counts a worker as idle
         // that no longer is), so that not each of them gets in: more are sent until one is turned away.
         while answers.withLock({ $0.isEmpty }), sessions < 1000 {
-            send(try TestMilter.session("blocked.example", script))
-            usleep(1000)
+            send { try TestMilter.session("blocked.example", script) }
+            usleep(10_000)
         }
         gate.open()
         all.wait()
