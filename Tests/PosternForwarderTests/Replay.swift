@@ -57,6 +57,9 @@ private final class ScriptedNetwork {
     var wires: [Wire] = []
     var undialed: [Wire] = []
 
+    /// A query holds its try, and that by way of the forwarder this network: a circle that somebody must open.
+    func forget() { (sent, unnamed, wires, undialed) = ([], [], [], []) }
+
     func add(_ upstream: Upstream, _ octets: [UInt8], isStream: Bool, _ deliver: @escaping ([UInt8]) -> Void) {
         guard let message = try? QueryMessage(octets) else {
             Issue.record("a query that is none left for \(upstream): \(octets)")
@@ -165,6 +168,8 @@ final class Replay {
                 datagram: { attempt, _, _ in ScriptedNetwork.Socket(network, attempt) },
                 dial: { upstream, stream, _, _ in ScriptedNetwork.Wire(network, upstream, stream) }))
     }
+
+    deinit { network.forget() }
 
     /// Runs the script; every difference is an issue that names its line.
     func run(_ script: String, sourceLocation: SourceLocation = #_sourceLocation) {
