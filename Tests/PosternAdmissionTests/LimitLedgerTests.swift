@@ -384,6 +384,16 @@ struct LimitLedgerTests {
         #expect(ground.ledger.counts().keys == 1)
     }
 
+    @Test("messages on their way are bounded, and none is kept for longer than it is needed")
+    func instances() throws {
+        let ground = try LimitGround([.of(allow: [(1_000_000_000, Self.hour)])])
+        for _ in 0..<66_000 { _ = ground.recipient(ground.message()) }
+        #expect(ground.ledger.counts().instances <= 65_537)
+        ground.clock.advance(by: .seconds(3601))
+        for _ in 0..<1100 { _ = ground.recipient(ground.message()) }
+        #expect(ground.ledger.counts().instances <= 1100)
+    }
+
     @Test("a clock that is set back makes nobody unlimited and keeps nobody for longer than the span and a slot")
     func clockBack() throws {
         let ground = try LimitGround([.of(allow: [(2, Self.minute)])])

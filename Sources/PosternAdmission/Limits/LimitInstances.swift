@@ -111,14 +111,15 @@ struct LimitInstances {
     mutating func forgetOldest(_ time: Int64) {
         for _ in 0..<64 where head < lapsed {
             let oldest = queue[head]
-            guard time - oldest.began >= Self.memory || count > Self.maxInstances else { return }
+            guard time - oldest.began >= Self.memory || count > Self.maxInstances else { break }
             head += 1
             if byKey[oldest.key] === oldest { byKey[oldest.key] = nil }
             if let connection = oldest.connection, byConnection[connection] === oldest {
                 byConnection[connection] = nil
             }
         }
-        guard head >= 4096, head * 2 >= queue.count else { return }
+        // What is behind us goes a part of the queue at a time, so that nobody waits for more than some 100 us.
+        guard head >= 8192 else { return }
         queue.removeFirst(head)
         lapsed -= head
         head = 0
