@@ -356,6 +356,13 @@ struct LimitLedgerTests {
             message.sender = "\(number)@example.org"
             _ = ground.recipients(message, number < 50 ? 1 : 2)
         }
+        // The flood's own network has some that are over their limit.
+        for number in 0..<50 {
+            var message = ground.message()
+            message.client = "198.51.100.1"
+            message.sender = "over\(number)@example.com"
+            #expect(ground.recipients(message, 3) == 2)
+        }
         for number in 0..<20_000 {
             var message = ground.message()
             message.client = "198.51.100.\(number % 250)"
@@ -364,9 +371,11 @@ struct LimitLedgerTests {
             #expect(ground.recipient(message).answer == .dunno)
         }
         #expect(ground.ledger.counts().keys == 1000)
-        #expect(ground.ledger.counts().evicted == 19_100)
+        #expect(ground.ledger.counts().evicted == 19_150)
         let over = (50..<100).count { ground.used("\($0)@example.org") == [2] }
         #expect(over == 50)
+        let overInFlood = (0..<50).count { ground.used("over\($0)@example.com") == [2] }
+        #expect(overInFlood == 50)
         let quiet = (0..<50).count { ground.used("\($0)@example.org") == [1] }
         #expect(quiet >= 45, "chance has its share: some 8 in 1000 look only at quiet keys")
     }
