@@ -185,6 +185,7 @@ final class Replay {
         let warnings = log.warnings.dropFirst(warningsNamed)
         if !warnings.isEmpty { Issue.record("warnings: \(warnings)", sourceLocation: sourceLocation) }
         forwarder.abandonAll()
+        loop.run()  // what that left for later: the loop would keep it, and it the forwarder
     }
 
     private func step(_ verb: String, _ words: [String]) throws {
