@@ -131,6 +131,21 @@ private final class LimitBench {
         #expect(try bench.folder.names == [LimitBench.name])
     }
 
+    @Test("kill -9 tears nothing, and what was flushed is there") func killed() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path(LimitStore.name)
+        for round in 0..<6 {
+            let told = try KillTests().run("limits", path, lines: 3 + 4 * round)
+            let log = RecordingLog()
+            let store = LimitStore(path: path, log: log, wall: Self.wall)
+            store.open(now: Self.wall(), writes: false)
+            let used = store.entries(for: LimitKey(text: "all"), now: Self.wall()).first?.uses.first?.used ?? 0
+            #expect(used >= told && told > 0)
+            // A frame may have been on its way: its end is missing, and told of.
+            #expect(log.warnings.count <= 1)
+        }
+    }
+
     // MARK: Damage
 
     @Test("a damaged end is left out with one warning, from wherever it begins") func damagedEnd() throws {
@@ -243,6 +258,8 @@ private final class LimitBench {
         bench.restart()
         #expect(bench.used("ann") == [4, 4])
     }
+
+    private static func wall() -> UnixTime { UnixTime(seconds: Int64(Date().timeIntervalSince1970)) }
 
     // MARK: Format
 

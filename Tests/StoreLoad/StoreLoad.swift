@@ -3,6 +3,7 @@
 //
 //   store-load facts FILE                 appends facts for ever; prints a line for each batch that is written
 //   store-load greylist FILE              decides for ever, four threads; prints a number for each 100 decisions
+//   store-load limits FILE                counts for ever; prints how much of one key is on the disk
 //   store-load fill FILE COUNT THREADS    that many new triplets, then as many decisions of mixed kinds; prints figures
 
 import Glibc
@@ -40,11 +41,12 @@ private enum Run {
         switch (arguments.first, arguments.dropFirst().first) {
         case ("facts"?, let path?): facts(path)
         case ("greylist"?, let path?): greylist(path)
+        case ("limits"?, let path?): limits(path)
         case ("fill"?, let path?):
             let numbers = arguments.dropFirst(2).compactMap { Int($0) }
             fill(path, count: numbers.first ?? 1_000_000, threads: numbers.dropFirst().first ?? 8)
         default:
-            say("usage: store-load facts|greylist|fill FILE [COUNT THREADS]")
+            say("usage: store-load facts|greylist|limits|fill FILE [COUNT THREADS]")
             exit(64)
         }
     }
@@ -86,6 +88,32 @@ private enum Run {
             number += 1
             let count = done.add(1)
             if count % 100 == 0 { say("\(count)") }
+        }
+    }
+
+    /// The limit that `limits` counts for.
+    static let limit = LimitTerms(
+        LimitSettings(
+            name: "load", per: [.saslUsername], count: .recipients,
+            allow: [AllowedRate(amount: 1 << 40, span: .seconds(86_400))], action: .hold(""), ipv4Prefix: 32,
+            ipv6Prefix: 64, except: [], block: .zero, window: .sliding, shadow: false), number: 0)
+
+    static func limits(_ path: String) {
+        let store = LimitStore(path: path, log: Printing(), wall: WallClock.now)
+        store.open(now: WallClock.now())  // a thread of the store writes too
+        var number = 0
+        while true {
+            for key in ["all", "key\(number % 5000)"] {
+                let charge = LimitCharge(limit, LimitKey(text: key), amount: 1, isTotal: false)
+                let request = LimitRequest(
+                    charges: [charge], instance: [], connection: [], service: [], client: nil, account: [], totals: nil)
+                _ = store.decide(request, now: WallClock.now())
+            }
+            number += 1
+            guard number % 1000 == 0 else { continue }
+            let counted = store.entries(for: LimitKey(text: "all"), now: WallClock.now()).first?.uses.first?.used ?? 0
+            store.flush()
+            say("\(counted)")
         }
     }
 
