@@ -31,6 +31,11 @@ public struct MilterServer: Sendable {
     /// all of its time budget, some 60 KiB of it in use.
     public static let maxInFlight = 256
 
+    /// Longest packet that is taken from Postfix. A header field is one packet, of `header_size_limit` octets at most,
+    /// by default 102,400; at a longer packet libmilter hangs up, by itself already at 64 KiB, and Postfix would let
+    /// the message pass unjudged (`default_action`). Source: smfi_setmaxdatasize(3).
+    static let maxPacketOctets = 4 * 1024 * 1024
+
     /// Registers the callbacks and puts `listener` in the place of libmilter's own socket.
     ///
     /// Call it once in a process, before other threads exist that open files.
@@ -48,6 +53,7 @@ public struct MilterServer: Sendable {
             needs: needs, makeFilter: makeFilter, transactions: transactions, inFlight: InFlight(limit: maxInFlight),
             envelopes: InFlight(limit: max(1, maxInFlight / 2)), progress: progress, log: log)
         guard smfi_register(Milter.callbacks()) == MI_SUCCESS else { throw .libmilter("smfi_register") }
+        smfi_setmaxdatasize(Self.maxPacketOctets)
         self.listener = try MilterListener.replace(by: listener)
     }
 

@@ -99,6 +99,38 @@ final class Gate: Sendable {
     var most: Int { state.withLock { $0.most } }
 }
 
+/// A thread that opens listening sockets all the time, as other parts of a process may.
+final class Strangers: Sendable {
+    private let goesOn = Atomic<Bool>(true)
+    private let ended = DispatchSemaphore(value: 0)
+
+    init() {
+        let isBusy = DispatchSemaphore(value: 0)
+        Thread.detachNewThread { [self] in
+            var opened: [Int32] = []
+            while goesOn.load(ordering: .relaxed) {
+                let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+                _ = listen(descriptor, 5)
+                opened.append(descriptor)
+                // Rarely, so that most of them have numbers that were free a moment ago.
+                if opened.count == 200 {
+                    for descriptor in opened { close(descriptor) }
+                    opened = []
+                }
+                if opened.count == 20 { isBusy.signal() }
+            }
+            for descriptor in opened { close(descriptor) }
+            ended.signal()
+        }
+        isBusy.wait()
+    }
+
+    func stop() {
+        goesOn.store(false, ordering: .relaxed)
+        ended.wait()
+    }
+}
+
 /// The process's one milter; each test's session finds its script by the client's name.
 enum TestMilter {
     static let scripts = Mutex<[String: Script]>([:])
@@ -120,6 +152,8 @@ enum TestMilter {
             }
         }
         guard bound == 0, listen(listener, 100) == 0 else { throw MilterClientError.system("listen", errno) }
+        let strangers = Strangers()  // libmilter's own socket is found among theirs
+        defer { strangers.stop() }
         let server = try MilterServer(
             listener: listener, needs: MilterNeeds(recipients: true, quarantine: true), log: log,
             maxInFlight: maxInFlight, progressInterval: .milliseconds(20)
@@ -248,6 +282,18 @@ struct MilterServerTests {
         let (changes, answer) = try client.message(from: "a@b.example", header: [], body: [], queueID: "4E")
         #expect(changes == [.quarantine("dmarc example.com")])
         #expect(answer == .continue)
+    }
+
+    @Test("a field as long as Postfix lets one be (header_size_limit) is handed over whole")
+    func longField() throws {
+        let (client, script) = try TestMilter.session("long.example")
+        let value = [UInt8](repeating: 0x61, count: 102_400)
+        try client.mail("a@b.example")
+        try client.recipient("bo@example.net")
+        try client.header(Array("X".utf8), value)
+        try client.endOfHeader(queueID: "4L")
+        #expect(try client.endOfMessage().answer == .continue)
+        #expect(script.state.withLock { $0.fields } == [HeaderField(name: Array("X".utf8), value: value)])
     }
 
     @Test("the body is skipped once nobody wants it")
@@ -434,6 +480,23 @@ struct MilterServerTests {
         #expect(events.count { $0 == "judge envelope" } == 1)
         #expect(events.count { $0 == "abort" } == 3)
         #expect(events.last == "eom")
+    }
+
+    @Test("libmilter's socket is known by its address, whoever else listens", arguments: [AF_INET, AF_INET6])
+    func knownByAddress(_ family: Int32) throws {
+        let (opened, strangers) = ((0..<3).map { _ in socket(family, Int32(SOCK_STREAM.rawValue), 0) }, Strangers())
+        defer {
+            strangers.stop()
+            for descriptor in opened { close(descriptor) }
+        }
+        for descriptor in opened { try #require(listen(descriptor, 5) == 0) }  // at a place of the kernel's choice
+        for descriptor in opened {
+            let place = try #require(MilterListener.socketName(descriptor))
+            #expect(MilterListener.listening(at: place) == descriptor)
+            #expect(place.port != 0)
+        }
+        #expect(MilterListener.listening(at: SocketName(path: "/nowhere")) == nil)
+        #expect(MilterListener.socketName(-1) == nil)
     }
 
     @Test("it answers a watchdog; a door at which nobody accepts does not")
