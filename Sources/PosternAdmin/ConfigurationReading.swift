@@ -84,4 +84,13 @@ extension GlobalOptions {
             throw CommandFailure(.badConfiguration, "\(configPath): listen.dns: \(error)")
         }
     }
+
+    /// Whom to ask for DNS, and the configuration: whoever names the server needs none, not even a right one.
+    func resolving(
+        in surroundings: Surroundings
+    ) throws(CommandFailure) -> (loaded: LoadedConfiguration, resolver: Resolver) {
+        let loaded =
+            try resolver == nil ? configurationIfAny(for: .dns, in: surroundings) : LoadedConfiguration()
+        return (loaded, try resolver(loaded))
+    }
 }

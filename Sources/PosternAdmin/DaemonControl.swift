@@ -44,6 +44,8 @@ struct DaemonControl {
     /// Longest wait for one daemon; a reload reads keys and lists from disk.
     static let maxWait = Duration.seconds(15)
 
+    init(_ options: GlobalOptions, _ place: ControlArguments) { self.init(options, stated: place.control) }
+
     /// A broken file is no reason not to ask: that may be the very question.
     /// - Parameter stated: `--control`; nil for what the configuration says.
     init(_ options: GlobalOptions, stated: String?) {

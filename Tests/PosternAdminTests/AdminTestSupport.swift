@@ -43,6 +43,7 @@ struct Postern {
     var owner = KeyOwner.caller(reason: "this is a test")
     var reader = UserIdentity.current
     var systemResolvers: [IPAddress] = []
+    var pause: (Duration) -> Void = { _ in }
 
     /// What a command line leads to.
     func callAsFunction(_ arguments: String...) throws -> Result { try run(arguments) }
@@ -60,12 +61,20 @@ struct Postern {
                 asked.resolvers.append(place)
                 return resolver
             },
-            keyOwner: { owner }, keyReader: { reader }, systemResolvers: { systemResolvers })
-        let output = AdminCommandLine.output(of: arguments, in: surroundings)
+            keyOwner: { owner }, keyReader: { reader }, systemResolvers: { systemResolvers },
+            write: { asked.written += $0 }, tell: { asked.told.append($0) }, pause: pause)
+        var output = AdminCommandLine.output(of: arguments, in: surroundings)
+        // What was written at once stands before the rest.
+        output.octets = asked.written + output.octets
+        output.notes = asked.told + output.notes
         return Result(output: output, resolvers: asked.resolvers, questions: resolver.asked)
     }
 
-    private final class Asked { var resolvers: [Resolver] = [] }
+    private final class Asked {
+        var resolvers: [Resolver] = []
+        var written: [UInt8] = []
+        var told: [String] = []
+    }
 
     struct Result {
         let output: CommandOutput

@@ -14,17 +14,13 @@ public enum AdminCommandLine {
     public static func run(_ arguments: [String]) -> Int32 {
         let outcome = output(of: arguments, in: .process)
         var status = outcome.status
-        if let code = StandardStream.output.write(outcome.octets) {
-            complain("error: cannot write to standard output: \(code); what it holds is not complete")
-            status = .unavailable
+        if let trouble = StandardStream.output.write(outcome.octets) {
+            let failure = CommandFailure.unwritten(trouble)
+            StandardStream.complain("error: \(failure.text)")
+            status = failure.status
         }
-        for note in outcome.notes { complain(note) }
+        for note in outcome.notes { StandardStream.complain(note) }
         return status.rawValue
-    }
-
-    private static func complain(_ text: String) {
-        // Nobody is left to be told when standard error is closed.
-        _ = StandardStream.error.write(Array("postern: \(text)\n".utf8))
     }
 
     /// What a command line leads to. Never exits and never prints.
@@ -83,6 +79,12 @@ enum StandardStream: Int32 {
     case output = 1
     case error = 2
 
+    /// A line on standard error.
+    static func complain(_ text: String) {
+        // Nobody is left to be told when standard error is closed.
+        _ = error.write(Array("postern: \(text)\n".utf8))
+    }
+
     /// Writes everything.
     /// - Returns: what the system says when it cannot.
     func write(_ octets: [UInt8]) -> String? {
@@ -99,5 +101,13 @@ enum StandardStream: Int32 {
             }
         }
         return nil
+    }
+}
+
+extension CommandFailure {
+    /// Standard output cannot be written.
+    static func unwritten(_ trouble: String) -> CommandFailure {
+        CommandFailure(
+            .unavailable, "cannot write to standard output: \(trouble); what it holds is not complete")
     }
 }

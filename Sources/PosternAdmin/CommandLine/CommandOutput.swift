@@ -26,6 +26,18 @@ struct CommandOutput: Sendable, Equatable {
     }
 }
 
+extension GlobalOptions {
+    /// One outcome, for people or with `--json` for programs.
+    func output(
+        _ text: @autoclosure () -> String, json object: @autoclosure () -> JSONValue, notes: [String] = [],
+        status: ExitStatus = .done
+    ) -> CommandOutput {
+        json
+            ? CommandOutput(json: object(), notes: notes, status: status)
+            : CommandOutput(text: text(), notes: notes, status: status)
+    }
+}
+
 /// Why a subcommand could not do its work.
 struct CommandFailure: Error, Equatable {
     var status: ExitStatus

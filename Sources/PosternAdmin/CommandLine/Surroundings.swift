@@ -20,6 +20,12 @@ struct Surroundings {
     var keyReader: () -> UserIdentity
     /// Whom this system asks for DNS.
     var systemResolvers: () -> [IPAddress] = { [] }
+    /// Writes to standard output at once: what is long, and what is followed.
+    var write: ([UInt8]) throws(CommandFailure) -> Void = { _ in }
+    /// Tells a line on standard error at once, while something is followed.
+    var tell: (String) -> Void = { _ in }
+    /// Lets some time go by before something is tried again.
+    var pause: (Duration) -> Void = { _ in }
 
     /// A question's whole time: what postern-dkim has for a message.
     static let dnsBudget = Duration.seconds(20)
@@ -31,7 +37,11 @@ struct Surroundings {
                 try Files.read(descriptor: 0, named: "standard input", atMost: limit)
             },
             now: WallClock.now, dns: { resolver, log in resolver.answering(within: dnsBudget, log: log) },
-            keyOwner: KeyOwner.ofThisSystem, keyReader: KeyOwner.reader, systemResolvers: resolversOfThisSystem)
+            keyOwner: KeyOwner.ofThisSystem, keyReader: KeyOwner.reader, systemResolvers: resolversOfThisSystem,
+            write: { octets throws(CommandFailure) in
+                if let trouble = StandardStream.output.write(octets) { throw .unwritten(trouble) }
+            },
+            tell: StandardStream.complain, pause: { usleep(UInt32(clamping: $0.nanoseconds / 1000)) })
     }
 
     /// Source: resolv.conf(5), systemd-resolved.service(8): behind the stub are those of the second file.

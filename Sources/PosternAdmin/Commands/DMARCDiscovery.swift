@@ -72,11 +72,7 @@ struct DMARCDiscovery: Subcommand {
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         let log = NoteCollector()
-        // Whoever names the server needs no configuration, not even a right one.
-        let loaded =
-            try options.resolver == nil
-            ? options.configurationIfAny(for: .dns, in: surroundings) : LoadedConfiguration()
-        let resolver = try options.resolver(loaded)
+        let (loaded, resolver) = try options.resolving(in: surroundings)
         let discovered = DiscoveredPolicy(
             of: domain, by: try DMARCDiscoveryMethod(discovery.method), dns: surroundings.dns(resolver, log))
         let notes = loaded.notes + log.notes(on: resolver)

@@ -61,34 +61,24 @@ struct DNSBLStatus: Subcommand {
             """)
 
     @OptionGroup var options: GlobalOptions
-    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
-    var control: String?
+    @OptionGroup var place: ControlArguments
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let asked = DaemonControl(options, stated: control)
+        let asked = DaemonControl(options, place)
         let document = try asked.document(of: .policy, ControlCommand("dnsbl status"))
         let lists = document["lists"]?.elements ?? []
         let status: ExitStatus = lists.allSatisfy { $0["state"]?.text == "working" } ? .done : .negative
-        guard !options.json else {
-            let object: JSONValue = ["lists": .list(lists.map(JSONValue.init))]
-            return CommandOutput(json: object, notes: asked.notes, status: status)
-        }
+        let head = ["ZONE", "BY", "STATE", "ANSWERS", "LISTED", "FAILED", ""]
         let rows = lists.map { list in
             [
-                Self.word(list, "zone"), Self.word(list, "by"), Self.word(list, "state"),
-                Self.count(list, "answers"), Self.count(list, "listings"), Self.count(list, "failures"),
-                list["reason"]?.text.map(DaemonControl.printable) ?? "",
+                list.word("zone"), list.word("by"), list.word("state"), "\(list.count("answers"))",
+                "\(list.count("listings"))", "\(list.count("failures"))", list.shown("reason") ?? "",
             ]
         }
-        let head = ["ZONE", "BY", "STATE", "ANSWERS", "LISTED", "FAILED", ""]
-        let text = lists.isEmpty ? ["no lists are configured"] : Columns.lines([head] + rows)
-        return CommandOutput(text: text.map { $0 + "\n" }.joined(), notes: asked.notes, status: status)
+        return options.output(
+            lists.isEmpty ? "no lists are configured\n" : Columns.text([head] + rows),
+            json: ["lists": .list(lists.map(JSONValue.init))], notes: asked.notes, status: status)
     }
-
-    private static func word(_ list: ControlDocument, _ key: String) -> String {
-        DaemonControl.printable(list[key]?.text ?? "unknown")
-    }
-    private static func count(_ list: ControlDocument, _ key: String) -> String { "\(list[key]?.number ?? 0)" }
 }
 
 struct DNSBLTest: Subcommand {
@@ -123,12 +113,7 @@ struct DNSBLTest: Subcommand {
     @OptionGroup var options: GlobalOptions
     @Argument(
         help: ArgumentHelp("The address, IPv4 or IPv6.", valueName: "address"),
-        transform: { text in
-            guard let address = IPAddress(text) else {
-                throw ValidationError("expected an IPv4 or IPv6 address, found \"\(LogText.escaped(text.utf8))\"")
-            }
-            return address
-        })
+        transform: { text in try IPAddress(argument: text) })
     var address: IPAddress
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
@@ -149,10 +134,10 @@ struct DNSBLTest: Subcommand {
         ]
         let isAsked = finding.lists.contains { $0.outcome == .listed || $0.outcome == .notListed }
         let status: ExitStatus = finding.score > 0 ? .negative : isAsked ? .done : .unavailable
-        let all = notes + log.notes(on: resolver)
-        guard !options.json else { return CommandOutput(json: JSONValue(document), notes: all, status: status) }
-        let text = (ExplanationText.checks(document) + ["score: \(finding.score)"]).map { $0 + "\n" }.joined()
-        return CommandOutput(text: text, notes: all, status: status)
+        let lines = ExplanationText.checks(document) + ["score: \(finding.score)"]
+        return options.output(
+            lines.map { $0 + "\n" }.joined(), json: JSONValue(document), notes: notes + log.notes(on: resolver),
+            status: status)
     }
 }
 

@@ -35,8 +35,7 @@ struct DNSFlush: Subcommand {
             """)
 
     @OptionGroup var options: GlobalOptions
-    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
-    var control: String?
+    @OptionGroup var place: ControlArguments
     @Option(
         help: ArgumentHelp("Forget this zone and all names below it.", valueName: "zone"),
         transform: { text in try DNSFlush.name(text) })
@@ -52,7 +51,7 @@ struct DNSFlush: Subcommand {
     }
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let asked = DaemonControl(options, stated: control)
+        let asked = DaemonControl(options, place)
         let command = ControlCommand(
             "dns flush",
             [
@@ -60,14 +59,10 @@ struct DNSFlush: Subcommand {
                 "all": all ? .boolean(true) : .null,
             ])
         let document = try asked.document(of: .dns, command)
-        guard let count = document["flushed"]?.number else {
-            throw CommandFailure(.unavailable, "postern-dns: expected a number of answers, found something else")
-        }
-        guard !options.json else {
-            return CommandOutput(json: ["flushed": .number(Int(count))], notes: asked.notes)
-        }
-        return CommandOutput(
-            text: count == 1 ? "1 answer forgotten\n" : "\(count) answers forgotten\n", notes: asked.notes)
+        let count = try asked.number("flushed", of: "answers", in: document, of: .dns)
+        return options.output(
+            count == 1 ? "1 answer forgotten\n" : "\(count) answers forgotten\n", json: ["flushed": .number(count)],
+            notes: asked.notes)
     }
 
     private static func name(_ text: String) throws(ValidationError) -> DomainName {

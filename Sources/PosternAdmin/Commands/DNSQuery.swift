@@ -83,11 +83,7 @@ struct DNSQuery: Subcommand {
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         guard !trace else { return try tracedOutput() }
         let log = NoteCollector()
-        // Whoever names the server needs no configuration, not even a right one.
-        let loaded =
-            try options.resolver == nil
-            ? options.configurationIfAny(for: .dns, in: surroundings) : LoadedConfiguration()
-        let resolver = try options.resolver(loaded)
+        let (loaded, resolver) = try options.resolving(in: surroundings)
         let question = question
         let dns: any DNSAnswering = surroundings.dns(resolver, log)
         let said = CNAMELink.answer(to: question, dns: dns)

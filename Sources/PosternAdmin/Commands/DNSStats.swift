@@ -41,49 +41,11 @@ struct DNSStats: Subcommand {
             """)
 
     @OptionGroup var options: GlobalOptions
-    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
-    var control: String?
+    @OptionGroup var place: ControlArguments
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let asked = DaemonControl(options, stated: control)
+        let asked = DaemonControl(options, place)
         let document = try asked.document(of: .dns, ControlCommand("dns stats"))
-        guard !options.json else { return CommandOutput(json: JSONValue(document), notes: asked.notes) }
-        return CommandOutput(text: StatisticsText.text(document), notes: asked.notes)
-    }
-}
-
-extension DaemonControl {
-    /// One object that a daemon answers with, or why there is none.
-    func document(of daemon: DaemonName, _ command: ControlCommand) throws(CommandFailure) -> ControlDocument {
-        switch ask(daemon, command) {
-        case .document(let document): return document
-        case .notRunning: throw failure("\(daemon.rawValue) does not run")
-        case .failed(let text): throw failure("\(daemon.rawValue): \(text)")
-        }
-    }
-
-    /// The only object of an answer that takes its time.
-    /// - Parameter silence: longest wait for it.
-    func lateDocument(
-        of daemon: DaemonName, _ command: ControlCommand, silence: Duration
-    ) throws(CommandFailure) -> ControlDocument {
-        var found: ControlDocument?
-        let answer = read(daemon, command, silence: silence) { document in
-            found = document
-            return true
-        }
-        switch answer {
-        case .document:
-            guard let found else { throw failure("\(daemon.rawValue): expected an answer, found none") }
-            return found
-        case .notRunning: throw failure("\(daemon.rawValue) does not run")
-        case .failed(let text): throw failure("\(daemon.rawValue): \(text)")
-        }
-    }
-
-    private func failure(_ text: String) -> CommandFailure {
-        var failure = CommandFailure(.unavailable, text)
-        failure.notes = notes
-        return failure
+        return options.output(StatisticsText.text(document), json: JSONValue(document), notes: asked.notes)
     }
 }

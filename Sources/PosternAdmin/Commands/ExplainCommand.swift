@@ -57,8 +57,7 @@ struct ExplainCommand: Subcommand {
             """)
 
     @OptionGroup var options: GlobalOptions
-    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
-    var control: String?
+    @OptionGroup var place: ControlArguments
     @OptionGroup var transaction: JudgedTransaction
     @Option(parsing: .unconditional, help: ArgumentHelp("The address of RCPT TO, without angle brackets."))
     var recipient: String
@@ -94,7 +93,7 @@ struct ExplainCommand: Subcommand {
         in surroundings: Surroundings
     ) throws(CommandFailure) -> (ControlDocument, notes: [String]) {
         guard options.resolver == nil else { return try explainedHere(in: surroundings, notes: []) }
-        let asked = DaemonControl(options, stated: control)
+        let asked = DaemonControl(options, place)
         var found: ControlDocument?
         let answer = asked.read(.policy, command, silence: Self.silence) { document in
             found = document

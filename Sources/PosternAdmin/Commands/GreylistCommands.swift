@@ -29,8 +29,7 @@ struct GreylistCommand: SubcommandGroup {
 
 /// Which entry is meant.
 struct GreylistEntryArguments: ParsableArguments {
-    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
-    var control: String?
+    @OptionGroup var place: ControlArguments
     @Option(parsing: .unconditional, help: ArgumentHelp("The triplet's envelope sender; with --recipient."))
     var sender: String?
     @Option(parsing: .unconditional, help: ArgumentHelp("The triplet's recipient; with --sender."))
@@ -45,6 +44,7 @@ struct GreylistEntryArguments: ParsableArguments {
         }
     }
 
+    /// What postern-policy is asked.
     func command(_ name: String) -> ControlCommand {
         ControlCommand(
             name,
@@ -91,36 +91,14 @@ struct GreylistList: Subcommand {
             """)
 
     @OptionGroup var options: GlobalOptions
-    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
-    var control: String?
-    @Option(help: ArgumentHelp("End after so many entries.", valueName: "number")) var limit = 10_000
+    @OptionGroup var place: ControlArguments
+    @OptionGroup var wanted: ListArguments
     @Argument(help: ArgumentHelp("What the origin begins with.", valueName: "prefix")) var prefix = ""
 
-    func validate() throws {
-        guard limit > 0 else { throw ValidationError("expected a limit of 1 or more, found \(limit)") }
-    }
-
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let asked = DaemonControl(options, stated: control)
-        var entries: [ControlDocument] = []
-        var isCut = false
-        let command = ControlCommand("greylist list", ["prefix": .text(prefix)])
-        let answer = asked.read(.policy, command) { document in
-            isCut = entries.count >= limit
-            if !isCut { entries.append(document) }
-            return !isCut
-        }
-        switch answer {
-        case .document: break
-        case .notRunning: throw CommandFailure(.unavailable, "postern-policy does not run")
-        case .failed(let text): throw CommandFailure(.unavailable, "postern-policy: \(text)")
-        }
-        let notes = asked.notes + (isCut ? ["note: there are more than \(limit) entries; --limit shows more"] : [])
-        guard !options.json else {
-            let object: JSONValue = ["entries": .list(entries.map(JSONValue.init)), "complete": .boolean(!isCut)]
-            return CommandOutput(json: object, notes: notes)
-        }
-        return CommandOutput(text: GreylistText.table(entries), notes: notes)
+        try DaemonControl(options, place).list(
+            of: .policy, ControlCommand("greylist list", ["prefix": .text(prefix)]), wanted, as: options,
+            in: surroundings, head: GreylistText.head, row: GreylistText.row)
     }
 }
 
@@ -155,16 +133,13 @@ struct GreylistShow: Subcommand {
     @OptionGroup var entry: GreylistEntryArguments
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let asked = DaemonControl(options, stated: entry.control)
+        let asked = DaemonControl(options, entry.place)
         let document = try asked.document(of: .policy, entry.command("greylist show"))
         let found = document["entry"]
-        let status: ExitStatus = found == nil ? .negative : .done
-        guard !options.json else {
-            let object: JSONValue = ["entry": found.map { JSONValue($0) } ?? .null]
-            return CommandOutput(json: object, notes: asked.notes, status: status)
-        }
-        return CommandOutput(
-            text: found.map(GreylistText.details) ?? "nothing is remembered\n", notes: asked.notes, status: status)
+        return options.output(
+            found.map(GreylistText.details) ?? "nothing is remembered\n",
+            json: ["entry": found.map { JSONValue($0) } ?? .null], notes: asked.notes,
+            status: found == nil ? .negative : .done)
     }
 }
 
@@ -200,15 +175,11 @@ struct GreylistAllow: Subcommand {
     @OptionGroup var entry: GreylistEntryArguments
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let asked = DaemonControl(options, stated: entry.control)
+        let asked = DaemonControl(options, entry.place)
         let document = try asked.document(of: .policy, entry.command("greylist allow"))
-        guard let allowed = document["allowed"]?.text else {
-            throw CommandFailure(.unavailable, "postern-policy: expected what is allowed, found something else")
-        }
-        guard !options.json else {
-            return CommandOutput(json: ["allowed": .text(allowed)], notes: asked.notes)
-        }
-        return CommandOutput(text: "\(DaemonControl.printable(allowed)) is allowed\n", notes: asked.notes)
+        guard let allowed = document["allowed"]?.text else { throw asked.unexpected("what is allowed", of: .policy) }
+        return options.output(
+            "\(DaemonControl.printable(allowed)) is allowed\n", json: ["allowed": .text(allowed)], notes: asked.notes)
     }
 }
 
@@ -246,56 +217,12 @@ struct GreylistForget: Subcommand {
     private static let silence = Duration.seconds(300)
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let asked = DaemonControl(options, stated: entry.control)
+        let asked = DaemonControl(options, entry.place)
         let document = try asked.lateDocument(
             of: .policy, entry.command("greylist forget"), silence: Self.silence)
-        guard let count = document["forgotten"]?.number else {
-            throw CommandFailure(.unavailable, "postern-policy: expected a number of entries, found something else")
-        }
-        guard !options.json else {
-            return CommandOutput(json: ["forgotten": .number(Int(count))], notes: asked.notes)
-        }
-        return CommandOutput(
-            text: count == 1 ? "1 entry forgotten\n" : "\(count) entries forgotten\n", notes: asked.notes)
-    }
-}
-
-/// Entries for people. What strangers have written is shown without controls.
-enum GreylistText {
-    static func table(_ entries: [ControlDocument]) -> String {
-        let head = ["STATE", "KIND", "ORIGIN", "SENDER", "RECIPIENT", "ENDS"]
-        let rows = entries.map { entry in
-            [
-                word(entry, "state"), word(entry, "kind"), word(entry, "origin"), address(entry, "sender"),
-                address(entry, "recipient"), entry["expires"]?.text.map(DaemonControl.printable) ?? "never",
-            ]
-        }
-        return Columns.lines([head] + rows).map { $0 + "\n" }.joined()
-    }
-
-    static func details(_ entry: ControlDocument) -> String {
-        var rows = [
-            ["origin", word(entry, "origin")], ["kind", word(entry, "kind")], ["state", word(entry, "state")],
-        ]
-        for key in ["sender", "recipient"] where entry[key] != nil { rows.append([key, address(entry, key)]) }
-        for (key, title) in [
-            ("first_seen", "first seen"), ("last_seen", "last seen"), ("passed_since", "passes since"),
-            ("expires", "ends"),
-        ] {
-            rows.append([title, entry[key]?.text.map(DaemonControl.printable) ?? "never"])
-        }
-        if entry["kind"]?.text == "domain" {
-            let networks = (entry["networks"]?.elements ?? []).compactMap(\.text).map(DaemonControl.printable)
-            rows.append(["passed triplets", "\(entry["passed_triplets"]?.number ?? 0)"])
-            rows.append(["networks", networks.joined(separator: ", ")])
-        }
-        return Columns.lines(rows).map { $0 + "\n" }.joined()
-    }
-
-    private static func word(_ entry: ControlDocument, _ key: String) -> String {
-        DaemonControl.printable(entry[key]?.text ?? "unknown")
-    }
-    private static func address(_ entry: ControlDocument, _ key: String) -> String {
-        entry[key]?.text.map { "<\(DaemonControl.printable($0))>" } ?? "-"
+        let count = try asked.number("forgotten", of: "entries", in: document, of: .policy)
+        return options.output(
+            count == 1 ? "1 entry forgotten\n" : "\(count) entries forgotten\n", json: ["forgotten": .number(count)],
+            notes: asked.notes)
     }
 }

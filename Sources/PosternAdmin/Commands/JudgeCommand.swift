@@ -88,12 +88,7 @@ struct JudgeCommand: Subcommand {
 struct JudgedTransaction: ParsableArguments {
     @Option(
         help: ArgumentHelp("The address of the client, IPv4 or IPv6.", valueName: "ip"),
-        transform: { text in
-            guard let address = IPAddress(text) else {
-                throw ValidationError("expected an IPv4 or IPv6 address, found \"\(LogText.escaped(text.utf8))\"")
-            }
-            return address
-        })
+        transform: { text in try IPAddress(argument: text) })
     var client: IPAddress
     // `unconditional`: what begins with a hyphen is judged too.
     @Option(

@@ -61,35 +61,14 @@ struct LimitList: Subcommand {
             """)
 
     @OptionGroup var options: GlobalOptions
-    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
-    var control: String?
+    @OptionGroup var place: ControlArguments
     @Flag(help: "Only keys that nothing more goes for: used up or blocked.") var over = false
-    @Option(help: ArgumentHelp("End after so many entries.", valueName: "number")) var limit = 10_000
-
-    func validate() throws {
-        guard limit > 0 else { throw ValidationError("expected a limit of 1 or more, found \(limit)") }
-    }
+    @OptionGroup var wanted: ListArguments
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let asked = DaemonControl(options, stated: control)
-        var entries: [ControlDocument] = []
-        var isCut = false
-        let answer = asked.read(.rate, ControlCommand("limit list", ["over": .boolean(over)])) { document in
-            isCut = entries.count >= limit
-            if !isCut { entries.append(document) }
-            return !isCut
-        }
-        switch answer {
-        case .document: break
-        case .notRunning: throw CommandFailure(.unavailable, "postern-rate does not run")
-        case .failed(let text): throw CommandFailure(.unavailable, "postern-rate: \(text)")
-        }
-        let notes = asked.notes + (isCut ? ["note: there are more than \(limit) entries; --limit shows more"] : [])
-        guard !options.json else {
-            let object: JSONValue = ["entries": .list(entries.map(JSONValue.init)), "complete": .boolean(!isCut)]
-            return CommandOutput(json: object, notes: notes)
-        }
-        return CommandOutput(text: LimitText.table(entries), notes: notes)
+        try DaemonControl(options, place).list(
+            of: .rate, ControlCommand("limit list", ["over": .boolean(over)]), wanted, as: options, in: surroundings,
+            head: LimitText.head, row: LimitText.row)
     }
 }
 
@@ -116,31 +95,26 @@ struct LimitShow: Subcommand {
             """)
 
     @OptionGroup var options: GlobalOptions
-    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
-    var control: String?
+    @OptionGroup var place: ControlArguments
     @Argument(help: ArgumentHelp("The values of per, joined by commas, as list shows them.", valueName: "key"))
     var key: String
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let asked = DaemonControl(options, stated: control)
+        let asked = DaemonControl(options, place)
         let document = try asked.document(of: .rate, ControlCommand("limit show", ["key": .text(key)]))
         guard let entries = document["entries"]?.elements else {
-            throw CommandFailure(.unavailable, "postern-rate: expected a list of entries, found something else")
+            throw asked.unexpected("a list of entries", of: .rate)
         }
-        let status: ExitStatus = entries.isEmpty ? .negative : .done
-        guard !options.json else {
-            let object: JSONValue = ["entries": .list(entries.map(JSONValue.init))]
-            return CommandOutput(json: object, notes: asked.notes, status: status)
-        }
-        let text = entries.isEmpty ? "nothing is counted\n" : LimitText.table(entries)
-        return CommandOutput(text: text, notes: asked.notes, status: status)
+        return options.output(
+            entries.isEmpty ? "nothing is counted\n" : Columns.text([LimitText.head] + entries.map(LimitText.row)),
+            json: ["entries": .list(entries.map(JSONValue.init))], notes: asked.notes,
+            status: entries.isEmpty ? .negative : .done)
     }
 }
 
 /// Which keys of which limits are changed.
 struct LimitKeyArguments: ParsableArguments {
-    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
-    var control: String?
+    @OptionGroup var place: ControlArguments
     @Option(help: ArgumentHelp("The limit's name. (default: all that count for the key)", valueName: "name"))
     var limit: String?
     @Argument(help: ArgumentHelp("The values of per, joined by commas, as list shows them.", valueName: "key"))
@@ -151,21 +125,31 @@ struct LimitKeyArguments: ParsableArguments {
     func carryOut(
         _ name: String, _ word: String, _ options: GlobalOptions, _ more: ControlDocument = .null
     ) throws(CommandFailure) -> CommandOutput {
-        let asked = DaemonControl(options, stated: control)
+        let asked = DaemonControl(options, place)
         let arguments: ControlDocument = [
             "key": .text(key), "limit": limit.map { .text($0) } ?? .null, "seconds": more,
         ]
         let document = try asked.document(of: .rate, ControlCommand(name, arguments))
-        guard let count = document[word]?.number else {
-            throw CommandFailure(.unavailable, "postern-rate: expected a number of limits, found something else")
-        }
-        let status: ExitStatus = count == 0 ? .negative : .done
-        guard !options.json else {
-            return CommandOutput(
-                json: .object([.init(key: word, value: .number(Int(count)))]), notes: asked.notes, status: status)
-        }
+        let count = try asked.number(word, of: "limits", in: document, of: .rate)
         let text = count == 0 ? "nothing is counted for it" : "\(word) in \(count == 1 ? "1 limit" : "\(count) limits")"
-        return CommandOutput(text: text + "\n", notes: asked.notes, status: status)
+        return options.output(
+            text + "\n", json: .object([.init(key: word, value: .number(count))]), notes: asked.notes,
+            status: count == 0 ? .negative : .done)
+    }
+
+    /// What the commands with these arguments end with.
+    /// - Parameter negative: what 1 means beside that nothing is counted.
+    static func exits(_ negative: String = "") -> String {
+        """
+        EXIT STATUS
+          0   done
+          1   nothing is counted for it\(negative)
+          64  the command line is wrong
+          69  postern-rate does not run, or knows no limit of that name
+
+        FILES
+          \(DaemonArguments.defaultConfiguration)
+        """
     }
 }
 
@@ -182,14 +166,7 @@ struct LimitClear: Subcommand {
             EXAMPLES
               postern limit clear ann
 
-            EXIT STATUS
-              0   done
-              1   nothing is counted for it
-              64  the command line is wrong
-              69  postern-rate does not run, or knows no limit of that name
-
-            FILES
-              \(DaemonArguments.defaultConfiguration)
+            \(LimitKeyArguments.exits())
             """)
 
     @OptionGroup var options: GlobalOptions
@@ -215,14 +192,7 @@ struct LimitBlock: Subcommand {
               postern limit block --for 1d ann
               postern limit block --limit 'per account' ann
 
-            EXIT STATUS
-              0   done
-              1   nothing is counted for it, and no limit was named
-              64  the command line is wrong
-              69  postern-rate does not run, or knows no limit of that name
-
-            FILES
-              \(DaemonArguments.defaultConfiguration)
+            \(LimitKeyArguments.exits(", and no limit was named"))
             """)
 
     @OptionGroup var options: GlobalOptions
@@ -259,14 +229,7 @@ struct LimitUnblock: Subcommand {
             EXAMPLES
               postern limit unblock ann
 
-            EXIT STATUS
-              0   done
-              1   nothing is counted for it
-              64  the command line is wrong
-              69  postern-rate does not run, or knows no limit of that name
-
-            FILES
-              \(DaemonArguments.defaultConfiguration)
+            \(LimitKeyArguments.exits())
             """)
 
     @OptionGroup var options: GlobalOptions
@@ -274,39 +237,5 @@ struct LimitUnblock: Subcommand {
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         try arguments.carryOut("limit unblock", "unblocked", options)
-    }
-}
-
-/// Keys for people. What strangers have written is shown without controls.
-enum LimitText {
-    static func table(_ entries: [ControlDocument]) -> String {
-        let head = ["STATE", "LIMIT", "KEY", "USED", "RESERVED", "CLIENTS"]
-        let rows = entries.map { entry in
-            [
-                state(entry), word(entry, "limit"), word(entry, "key"), uses(entry),
-                "\(entry["reserved"]?.number ?? 0)",
-                (entry["clients"]?.elements ?? []).compactMap(\.text).map(DaemonControl.printable).joined(
-                    separator: ","),
-            ]
-        }
-        return Columns.lines([head] + rows).map { $0 + "\n" }.joined()
-    }
-
-    private static func state(_ entry: ControlDocument) -> String {
-        if let seconds = entry["blocked_seconds"]?.number, seconds > 0 {
-            return "\(entry["blocked_by_admin"] == .boolean(true) ? "stopped" : "blocked") \(seconds)s"
-        }
-        return entry["over"] == .boolean(true) ? "over" : "free"
-    }
-
-    private static func uses(_ entry: ControlDocument) -> String {
-        let count = word(entry, "count")
-        return (entry["uses"]?.elements ?? []).map { use in
-            "\(use["used"]?.number ?? 0)/\(use["allowed"]?.number ?? 0) in \(use["seconds"]?.number ?? 0)s"
-        }.joined(separator: "; ") + " \(count)"
-    }
-
-    private static func word(_ entry: ControlDocument, _ key: String) -> String {
-        DaemonControl.printable(entry[key]?.text ?? "unknown")
     }
 }

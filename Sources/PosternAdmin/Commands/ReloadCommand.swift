@@ -35,15 +35,14 @@ struct ReloadCommand: Subcommand {
             """)
 
     @OptionGroup var options: GlobalOptions
-    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
-    var control: String?
+    @OptionGroup var place: ControlArguments
     @Argument(
         help: ArgumentHelp("The daemons to ask. (default: all that run)", valueName: "daemon"),
         transform: { text in try DaemonArgument.name(text) })
     var daemons: [DaemonName] = []
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let asked = DaemonControl(options, stated: control)
+        let asked = DaemonControl(options, place)
         var report = Report(notes: asked.notes)
         for daemon in daemons.isEmpty ? asked.usual : daemons {
             report.add(daemon, asked.ask(daemon, "reload"), isNamed: !daemons.isEmpty)

@@ -60,12 +60,7 @@ struct SPFCheck: Subcommand {
     @OptionGroup var options: GlobalOptions
     @Option(
         help: ArgumentHelp("The address of the client, IPv4 or IPv6.", valueName: "ip"),
-        transform: { text in
-            guard let address = IPAddress(text) else {
-                throw ValidationError("expected an IPv4 or IPv6 address, found \"\(LogText.escaped(text.utf8))\"")
-            }
-            return address
-        })
+        transform: { text in try IPAddress(argument: text) })
     var client: IPAddress?
     // `unconditional`: what begins with a hyphen is judged too.
     @Option(
@@ -127,11 +122,7 @@ struct SPFCheck: Subcommand {
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         let log = NoteCollector()
-        // Whoever names the server needs no configuration, not even a right one.
-        let loaded =
-            try options.resolver == nil
-            ? options.configurationIfAny(for: .dns, in: surroundings) : LoadedConfiguration()
-        let resolver = try options.resolver(loaded)
+        let (loaded, resolver) = try options.resolving(in: surroundings)
         let dns: any DNSAnswering = surroundings.dns(resolver, log)
         let output = try output(dns, receiver: loaded.configuration?.host.name, now: surroundings.now())
         return CommandOutput(

@@ -39,15 +39,14 @@ struct StatusCommand: Subcommand {
             """)
 
     @OptionGroup var options: GlobalOptions
-    @Option(help: ArgumentHelp("Where the control sockets are. (default: listen.control)", valueName: "folder"))
-    var control: String?
+    @OptionGroup var place: ControlArguments
     @Argument(
         help: ArgumentHelp("The daemons to ask. (default: those of this host)", valueName: "daemon"),
         transform: { text in try DaemonArgument.name(text) })
     var daemons: [DaemonName] = []
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let asked = DaemonControl(options, stated: control)
+        let asked = DaemonControl(options, place)
         let answers = (daemons.isEmpty ? asked.usual : daemons).map { ($0, asked.ask($0, "status")) }
         let isComplete = answers.allSatisfy { if case .document = $0.1 { true } else { false } }
         let status: ExitStatus = isComplete ? .done : .unavailable
