@@ -38,6 +38,10 @@ struct ScenarioRun {
         case "zone" where step.argument == "none":
             words.zone = ""
             return
+        case "failing" where step.argument == "none":
+            words.failing = []
+            try rig?.well.change(to: ZoneResolver(zone: words.zone))
+            return
         case "config" where rig != nil: throw ScenarioError(step, "the configuration stands before the first rcpt")
         default: break
         }
