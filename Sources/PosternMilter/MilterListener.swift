@@ -1,5 +1,6 @@
 // Puts a socket that is already listening in the place of libmilter's own. libmilter has no call for that: it opens a
-// throw-away socket of the same family, and dup2(2) lays ours over its number.
+// throw-away socket of the same family (it hangs up on clients of another), and dup2(2) lays ours over its number.
+// libmilter does not tell that number: it is found by the throw-away's address, which nobody else can listen at.
 
 import CMilter
 import Glibc
@@ -8,17 +9,26 @@ enum MilterListener {
     /// - Parameter listener: a listening socket; closed, its duplicate lives on under libmilter's number.
     /// - Returns: libmilter's number of the socket.
     static func replace(by listener: Int32) throws(MilterServerError) -> Int32 {
-        var address = sockaddr_storage()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        let known = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(listener, $0, &length) }
-        }
-        guard known == 0 else { throw .system("getsockname", message(errno)) }
-        let before = Set(openDescriptors())
-        let family = Int32(address.ss_family)
+        guard let name = socketName(listener) else { throw .system("getsockname", message(errno)) }
+        let own = try throwAway(Int32(name.family))
+        guard dup2(listener, own) == own else { throw .system("dup2", message(errno)) }
+        _ = fcntl(own, F_SETFD, FD_CLOEXEC)
+        Glibc.close(listener)
+        return own
+    }
+
+    /// Has libmilter open a socket that nobody is told of.
+    /// - Returns: its number.
+    private static func throwAway(_ family: Int32) throws(MilterServerError) -> Int32 {
         switch family {
-        case AF_INET: try open("inet:0@127.0.0.1")
-        case AF_INET6: try open("inet6:0@::1")
+        case AF_INET, AF_INET6:
+            let free = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+            guard free >= 0 else { throw .system("socket", message(errno)) }
+            // A port of the kernel's choice, given back for libmilter to take: whoever is faster makes its open fail.
+            let place = bindToLoopback(free, family)
+            Glibc.close(free)
+            guard let place, let port = place.port else { throw .system("bind", message(errno)) }
+            return try open(family == AF_INET ? "inet:\(port)@127.0.0.1" : "inet6:\(port)@::1", at: place)
         default:
             var template = Array("/tmp/postern-milter-XXXXXX".utf8CString)
             guard mkdtemp(&template) != nil else { throw .system("mkdtemp", message(errno)) }
@@ -27,26 +37,58 @@ enum MilterListener {
                 unlink(folder + "/s")
                 rmdir(folder)
             }
-            try open("unix:" + folder + "/s")
+            return try open("unix:\(folder)/s", at: SocketName(path: folder + "/s"))
         }
-        guard let own = openDescriptors().first(where: { !before.contains($0) && isListening($0) }) else {
-            throw .libmilter("smfi_opensocket opened no socket that could be found; it")
-        }
-        guard dup2(listener, own) == own else { throw .system("dup2", message(errno)) }
-        _ = fcntl(own, F_SETFD, FD_CLOEXEC)
-        Glibc.close(listener)
-        return own
     }
 
-    private static func open(_ connection: String) throws(MilterServerError) {
+    private static func open(_ connection: String, at place: SocketName) throws(MilterServerError) -> Int32 {
         var text = Array(connection.utf8CString)
         guard smfi_setconn(&text) == MI_SUCCESS else { throw .libmilter("smfi_setconn") }
         guard smfi_opensocket(0) == MI_SUCCESS else { throw .libmilter("smfi_opensocket") }
+        guard let own = listening(at: place) else {
+            throw .libmilter("smfi_opensocket opened no socket that could be found; it")
+        }
+        return own
+    }
+
+    /// The process's descriptor that listens there.
+    static func listening(at place: SocketName) -> Int32? {
+        openDescriptors().first { isListening($0) && socketName($0) == place }
     }
 
     /// Connects to the socket and hangs up, so that a poll on it returns.
     static func wake(_ listener: Int32) {
         if let client = MilterProbe.dial(listener) { Glibc.close(client) }
+    }
+
+    /// - Returns: nil with errno set for what is no socket.
+    static func socketName(_ descriptor: Int32) -> SocketName? {
+        var address = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let status = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
+        }
+        guard status == 0 else { return nil }
+        return withUnsafeBytes(of: &address) { SocketName(octets: Array($0.prefix(Int(length)))) }
+    }
+
+    private static func bindToLoopback(_ descriptor: Int32, _ family: Int32) -> SocketName? {
+        var address = sockaddr_storage()
+        address.ss_family = sa_family_t(family)
+        let bound = withUnsafeMutablePointer(to: &address) { storage in
+            if family == AF_INET {
+                storage.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+                    $0.pointee.sin_addr.s_addr = INADDR_LOOPBACK.bigEndian
+                }
+            } else {
+                storage.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) {
+                    $0.pointee.sin6_addr = in6addr_loopback
+                }
+            }
+            let length = family == AF_INET ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size
+            return storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(length)) }
+        }
+        return bound == 0 ? socketName(descriptor) : nil
     }
 
     private static func openDescriptors() -> [Int32] {
@@ -69,4 +111,24 @@ enum MilterListener {
     }
 
     private static func message(_ code: Int32) -> String { String(cString: strerror(code)) }
+}
+
+/// What getsockname(2) says, octet for octet: two sockets have the same only where they listen at the same place.
+struct SocketName: Hashable {
+    private let octets: [UInt8]
+
+    fileprivate init(octets: [UInt8]) { self.octets = octets }
+
+    /// A UNIX socket's: its family and path, which the kernel ends with NUL.
+    init(path: String) {
+        octets = withUnsafeBytes(of: sa_family_t(AF_UNIX)) { Array($0) } + path.utf8 + [0]
+    }
+
+    var family: sa_family_t { octets.count < 2 ? 0 : octets.withUnsafeBytes { $0.loadUnaligned(as: sa_family_t.self) } }
+
+    /// Of TCP.
+    var port: UInt16? {
+        guard family == AF_INET || family == AF_INET6, octets.count >= 4 else { return nil }
+        return UInt16(bigEndian: octets.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: 2, as: UInt16.self) })
+    }
 }

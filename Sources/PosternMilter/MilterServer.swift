@@ -38,7 +38,7 @@ public struct MilterServer: Sendable {
 
     /// Registers the callbacks and puts `listener` in the place of libmilter's own socket.
     ///
-    /// Call it once in a process, before other threads exist that open files.
+    /// Call it once in a process.
     /// - Parameter listener: a listening UNIX or TCP socket; libmilter owns it from here on.
     /// - Parameter maxInFlight: for tests, as is `progressInterval`: between two signs of life while a verdict is made.
     /// - Parameter makeFilter: called on libmilter's threads, once for each SMTP session.

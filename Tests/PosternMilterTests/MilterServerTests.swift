@@ -416,10 +416,12 @@ struct MilterServerTests {
         script.state.withLock { $0.whenEnvelopeIsJudged = { gate.pass() } }
         // As many as there is room for; libmilter may let one wait (see `full`), so that more are begun.
         for number in 0..<40 {
-            let client = Borrowed(try TestMilter.session("waiting\(number).example", script))
             all.enter()
+            // Each session begins on its own thread, as in `full`.
             Thread.detachNewThread {
-                let answer = try? client.client.message(from: "a@b.example", header: [], body: [], queueID: "4S").answer
+                let answer = try? TestMilter.session("waiting\(number).example", script).message(
+                    from: "a@b.example", header: [], body: [], queueID: "4S"
+                ).answer
                 answers.withLock { $0.append(answer) }
                 all.leave()
             }
@@ -445,11 +447,12 @@ struct MilterServerTests {
         var sessions = 0
         // Until one finds no room; libmilter may let one wait (see `full`), so that more are begun.
         while answered.load(ordering: .relaxed) == 0, sessions < 1000 {
-            let client = Borrowed(try TestMilter.session("hanging\(sessions).example", script))
+            let name = "hanging\(sessions).example"
             sessions += 1
             all.enter()
             Thread.detachNewThread {
-                _ = try? client.client.message(from: "a@b.example", header: [], body: [], queueID: "4T")  // counted all the same
+                _ = try? TestMilter.session(name, script).message(
+                    from: "a@b.example", header: [], body: [], queueID: "4T")  // counted all the same
                 answered.add(1, ordering: .relaxed)
                 all.leave()
             }
