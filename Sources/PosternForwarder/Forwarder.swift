@@ -305,7 +305,7 @@ final class Forwarder {
     func finish(_ inquiry: Inquiry, _ resolution: Resolution, isBogus: Bool = false) {
         let question = inquiry.question
         guard inquiries.removeValue(forKey: question) != nil else { return }
-        if inquiry.isPrefetch { prefetching -= 1 }
+        if inquiry.isPrefetch { prefetching -= 1 } else { counters.lookups.observe(now() - inquiry.began) }
         let bounds = settings.bounds(settings.rules(for: question), resolution)
         var body = bounds.limited(ResponseBody(question: question, resolution))
         var source = AnswerSource.asked

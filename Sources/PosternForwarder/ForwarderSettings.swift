@@ -134,6 +134,8 @@ public struct ForwarderCounters: Hashable, Sendable {
     public var cachedAnswers: Int = 0
     public var cachedOctets: Int = 0
     public var evictions: UInt64 = 0
+    /// From a question's beginning to its end, of those that upstreams were asked for; prefetches not included.
+    public var lookups = HistogramCounts()
 
     public init() {}
 }

@@ -31,6 +31,7 @@ final class Inquiry: Applicant, TryOwner {
     private var wasDisconnected = false
     /// Nobody asked yet: an answer is made new before its time is over.
     let isPrefetch: Bool
+    let began: UnixTime
     /// Clients are no longer made to wait for it: a stale answer is there.
     private(set) var isLate = false
     private var patience: Scheduled<Void>?
@@ -57,6 +58,7 @@ final class Inquiry: Applicant, TryOwner {
         self.rules = rules
         self.forwarder = forwarder
         isPrefetch = client == nil
+        began = forwarder.now()
         super.init(accounts: accounts, precedence: rules.precedence)
     }
 

@@ -56,6 +56,25 @@ enum PolicyCounter: Int, CounterSet {
     }
 }
 
+/// What a policy door measures.
+enum PolicyHistogram: Int, HistogramSet {
+    /// A request's judgement, from when it was read to its answer; repeats are not judged.
+    case decision
+
+    /// Without the daemon's name before it.
+    var name: CounterName { CounterName("decision_seconds") }
+}
+
+extension HistogramSink<PolicyHistogram> {
+    /// - Parameter daemon: `policy` or `rate`.
+    func readings(of daemon: String) -> [HistogramReading] {
+        readings.map {
+            HistogramReading(
+                CounterName("postern_\(daemon)_\($0.name.metric)"), buckets: $0.buckets, sum: $0.sum)
+        }
+    }
+}
+
 extension CounterSink<PolicyCounter> {
     /// - Parameter daemon: `policy` or `rate`.
     func readings(of daemon: String) -> [CounterReading] {

@@ -10,6 +10,7 @@ struct PolicyDoor: Sendable {
     let limits: PolicyLimits
     let begin: @Sendable (PolicyRequest) -> any PolicyTransaction
     let counters = CounterSink<PolicyCounter>()
+    let histograms = HistogramSink<PolicyHistogram>()
     /// Requests that were read and are not answered yet.
     let underWay = UnderWay()
     /// Those of them that are being judged.
@@ -57,7 +58,9 @@ struct PolicyDoor: Sendable {
             return nil
         }
         defer { judgements.leave() }
+        let began = MonotonicTime.now()
         let outcome = message.transaction(for: request, begin).answer(request)
+        histograms.observe(.decision, MonotonicTime.now() - began)
         counters.count(PolicyCounter(outcome.answer))
         if let remark = outcome.remark { log.write(.outcome(OutcomeLine(remark, request))) }
         do throws(UnspeakableAnswer) {

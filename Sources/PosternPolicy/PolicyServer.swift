@@ -70,6 +70,9 @@ public final class PolicyServer: Sendable {
     /// - Parameter daemon: the word in its metrics' names, `policy` or `rate`.
     public func counters(of daemon: String) -> [CounterReading] { door.counters.readings(of: daemon) }
 
+    /// What was measured so far, likewise.
+    public func histograms(of daemon: String) -> [HistogramReading] { door.histograms.readings(of: daemon) }
+
     // MARK: Serving
 
     /// Serves until `stop`. Blocks: it is a thread's body. Connections' threads inherit its blocked signals.

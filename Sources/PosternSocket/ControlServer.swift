@@ -58,8 +58,21 @@ public final class ControlServer: Sendable {
         case tooManyStreams
     }
 
+    /// Users who may ask for some things only.
+    public struct Readers: Hashable, Sendable {
+        public let users: Set<uid_t>
+        /// Their requests, whole.
+        public let requests: Set<String>
+
+        public init(users: Set<uid_t> = [], requests: Set<String> = []) {
+            self.users = users
+            self.requests = requests
+        }
+    }
+
     private let listener: Socket
     private let allowedUsers: Set<uid_t>
+    private let readers: Readers
     private let maxTime: Duration
     private let answer: Answer
     private let refuse: @Sendable (Refusal) -> [UInt8]
@@ -70,8 +83,9 @@ public final class ControlServer: Sendable {
     /// - Parameter listener: a listening UNIX socket that does not block. It is closed, never shut down: systemd may
     ///   hold it too.
     /// - Parameter allowedUsers: whom to answer; default: root and this process's user.
+    /// - Parameter readers: whom else, if they ask for the right thing.
     public init(
-        listener: consuming Socket, allowedUsers: Set<uid_t> = [0, geteuid()],
+        listener: consuming Socket, allowedUsers: Set<uid_t> = [0, geteuid()], readers: Readers = Readers(),
         maxTime: Duration = ControlServer.maxTime, answer: @escaping Answer,
         refuse: @escaping @Sendable (Refusal) -> [UInt8]
     ) throws(SocketError) {
@@ -82,6 +96,7 @@ public final class ControlServer: Sendable {
         wakeWriter = Socket(owning: writer)
         self.listener = listener
         self.allowedUsers = allowedUsers
+        self.readers = readers
         self.maxTime = maxTime
         self.answer = answer
         self.refuse = refuse
@@ -142,6 +157,8 @@ public final class ControlServer: Sendable {
         private var stream: Stream?
         /// It had nothing when it was asked last.
         private var pauses = false
+        /// Set for a user who may ask for some things only.
+        private var reader: uid_t?
 
         init(_ socket: consuming Socket, maxTime: Duration) {
             self.socket = socket
@@ -176,7 +193,10 @@ public final class ControlServer: Sendable {
         func greet(_ server: ControlServer) {
             do throws(SocketError) {
                 let user = try socket.peerUser()
-                if !server.allowedUsers.contains(user) {
+                if server.allowedUsers.contains(user) { return }
+                if server.readers.users.contains(user) {
+                    reader = user
+                } else {
                     output = server.refuse(.foreignUser(user))[...]
                     write()
                 }
@@ -203,7 +223,12 @@ public final class ControlServer: Sendable {
                 case .endOfStream: isDone = true  // it asked nothing
                 case .octets:
                     if let end = input.firstIndex(of: 0x0A) {
-                        take(server.answer(String(decoding: input[..<end], as: UTF8.self)), server, mayStream)
+                        let request = String(decoding: input[..<end], as: UTF8.self)
+                        if let reader, !server.readers.requests.contains(request) {
+                            output = server.refuse(.foreignUser(reader))[...]
+                        } else {
+                            take(server.answer(request), server, mayStream)
+                        }
                     } else if input.count >= ControlServer.maxRequestOctets {
                         output = server.refuse(.requestTooLong)[...]
                     }

@@ -102,6 +102,11 @@ public final class FactStore: FactLedger {
         }
     }
 
+    /// For metrics; waits for nobody.
+    public var health: StoreHealth { file.health }
+    /// Facts that are not written yet.
+    public var waitingCount: Int { queue.withLock { $0.facts.count } }
+
     /// How long facts are kept from now on.
     public func keep(_ duration: Duration) { queue.withLock { $0.keep = duration } }
 

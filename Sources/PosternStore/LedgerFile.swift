@@ -25,6 +25,9 @@ final class LedgerFile: @unchecked Sendable {
     /// A reason that differs from the last one is told again after this.
     private static let tellAgainAfter = Duration.seconds(600)
 
+    /// Told without the lock, which whoever waits for the disk holds.
+    private let isInTrouble = Atomic<Bool>(false)
+
     private let path: String
     private let schema: Schema
     private let options: Database.Options
@@ -73,6 +76,12 @@ final class LedgerFile: @unchecked Sendable {
     }
 
     func close() { lock.withLock { _ in letGo() } }
+
+    var health: StoreHealth {
+        StoreHealth(
+            isWorking: !isInTrouble.load(ordering: .relaxed),
+            octets: StoreHealth.octets(of: [path, path + "-wal"]))
+    }
 
     private func letGo() {
         database = nil
@@ -138,6 +147,7 @@ final class LedgerFile: @unchecked Sendable {
 
     private func rest(_ error: DatabaseError) {
         failure = (error, now())
+        isInTrouble.store(true, ordering: .relaxed)
         tell(error)
     }
 
@@ -155,6 +165,7 @@ final class LedgerFile: @unchecked Sendable {
 
     private func recovered() {
         failure = nil
+        isInTrouble.store(false, ordering: .relaxed)
         guard told != nil else { return }
         told = nil
         log.info("\(path): works again")

@@ -33,6 +33,8 @@ final class LimitJournal {
     private var freshOctets = 0
     private var failedAt: UnixTime?
     private var told: DatabaseError.Meaning?
+    /// Whether all changes were on the disk after the last write.
+    var isSaved: Bool { descriptor >= 0 && failedAt == nil }
 
     init(path: String, memory: LimitMemory, log: any LogSink, wall: @escaping @Sendable () -> UnixTime) {
         self.path = path

@@ -18,6 +18,11 @@ public final class LimitStore: LimitLedger {
     private let wake = Signal()
     private let isEnding = Atomic<Bool>(false)
     private let thread = Mutex<pthread_t?>(nil)
+    private let path: String
+    private let wall: @Sendable () -> UnixTime
+    /// How the last write went, and when one last went well: told without the journal's lock.
+    private let isWorking = Atomic<Bool>(true)
+    private let savedSeconds = Atomic<Int64>(0)
 
     /// Nothing is opened yet.
     ///
@@ -30,6 +35,8 @@ public final class LimitStore: LimitLedger {
     ) {
         let memory = LimitMemory(maxKeys: maxKeys, tracksChanges: true)
         self.memory = memory
+        self.path = path
+        self.wall = wall
         journal = Mutex(LimitJournal(path: path, memory: memory, log: log, wall: wall))
     }
 
@@ -59,7 +66,22 @@ public final class LimitStore: LimitLedger {
     }
 
     /// Brings what has changed to the disk now.
-    public func flush() { journal.withLock { $0.write() } }
+    public func flush() {
+        let isSaved = journal.withLock { journal in
+            journal.write()
+            return journal.isSaved
+        }
+        isWorking.store(isSaved, ordering: .relaxed)
+        if isSaved { savedSeconds.store(wall().seconds, ordering: .relaxed) }
+    }
+
+    /// For metrics; waits for nobody.
+    public var health: StoreHealth {
+        let saved = savedSeconds.load(ordering: .relaxed)
+        return StoreHealth(
+            isWorking: isWorking.load(ordering: .relaxed), octets: StoreHealth.octets(of: [path]),
+            saved: saved > 0 ? UnixTime(seconds: saved) : nil)
+    }
 
     /// Ends writing; to be called last.
     public func close() {

@@ -17,6 +17,7 @@ struct DKIMDaemon: RunningDaemon {
 
     var openTransactions: Int { server.transactions.current }
     var counters: [CounterReading] { service.current.counters.readings }
+    var histograms: [HistogramReading] { service.current.histograms.readings }
 
     func adopt(_ configuration: Configuration) {
         service.replace(by: Self.service(configuration, after: service.current, client, log))

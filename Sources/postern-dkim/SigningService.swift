@@ -24,6 +24,7 @@ struct SigningService: Sendable {
     /// A view of the well for one message, with its own budget.
     let dns: @Sendable () -> any DNSAnswering
     var counters = CounterSink<DKIMCounter>()
+    var histograms = HistogramSink<DKIMHistogram>()
 
     /// Postfix waits 30 s for the verdict (command_timeout); it comes within 20 (DESIGN §2).
     static let dnsBudget = Duration.seconds(20)
@@ -38,10 +39,12 @@ extension SigningService {
     ) {
         let host = configuration.host
         let dkim = configuration.dkim
+        let histograms = older?.histograms ?? HistogramSink()
         self.init(
             origin: host.origin, authservID: host.authservID, ownIDs: AuthservIDs(host.stripAuthservIDs),
             verify: dkim.verify, verification: dkim.verification, signing: dkim.signing, authorRule: dkim.author,
-            keys: dkim.keys, publicKeys: older?.publicKeys ?? PublicKeyCache(), log: log, now: now, dns: dns,
-            counters: older?.counters ?? CounterSink())
+            keys: dkim.keys, publicKeys: older?.publicKeys ?? PublicKeyCache(), log: log, now: now,
+            dns: { MeasuredDNS(dns()) { histograms.observe(.dnsWait, $0) } },
+            counters: older?.counters ?? CounterSink(), histograms: histograms)
     }
 }

@@ -18,6 +18,8 @@ struct DMARCDaemon: RunningDaemon {
 
     var openTransactions: Int { server.transactions.current }
     var counters: [CounterReading] { service.current.counters.readings + facts.counters }
+    var gauges: [CounterReading] { facts.gauges }
+    var histograms: [HistogramReading] { service.current.histograms.readings }
 
     func adopt(_ configuration: Configuration) {
         service.replace(by: Self.service(configuration, after: service.current, facts, client, log))

@@ -28,6 +28,12 @@ final class FactKeeping: Sendable {
 
     var counters: [CounterReading] { store.counters.readings }
 
+    /// How the store is.
+    var gauges: [CounterReading] {
+        [CounterReading(CounterName("postern_dmarc_facts_waiting"), UInt64(clamping: store.waitingCount))]
+            + store.health.readings(of: "facts")
+    }
+
     /// Keeps facts as long as a configuration says.
     /// - Returns: where facts go; nil where none are kept.
     func ledger(_ configuration: Configuration) -> (any FactLedger)? {

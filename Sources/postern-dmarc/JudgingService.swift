@@ -29,6 +29,7 @@ struct JudgingService: Sendable {
     /// A view of the well with its own budget, which begins now.
     let dns: @Sendable (Duration) -> any DNSAnswering
     var counters = CounterSink<DMARCCounter>()
+    var histograms = HistogramSink<DMARCHistogram>()
 
     struct Clocks: Sendable {
         /// What day it is.
@@ -47,13 +48,15 @@ extension JudgingService {
         dns: @escaping @Sendable (Duration) -> any DNSAnswering
     ) {
         let host = configuration.host
+        let histograms = older?.histograms ?? HistogramSink()
         let discovery: DMARCDiscovery = if case .publicSuffixList = method { .psl } else { .treewalk }
         self.init(
             origin: host.origin, hostName: host.name, authservID: host.authservID,
             ownIDs: AuthservIDs(host.stripAuthservIDs), identities: configuration.spf.identities,
             verification: configuration.dkim.verification, judge: DMARCJudge(discovery: method), discovery: discovery,
             policy: LocalPolicy(LocalPolicySettings(configuration)),
-            publicKeys: older?.publicKeys ?? PublicKeyCache(), facts: facts, log: log, clocks: clocks, dns: dns,
-            counters: older?.counters ?? CounterSink())
+            publicKeys: older?.publicKeys ?? PublicKeyCache(), facts: facts, log: log, clocks: clocks,
+            dns: { budget in MeasuredDNS(dns(budget)) { histograms.observe(.dnsWait, $0) } },
+            counters: older?.counters ?? CounterSink(), histograms: histograms)
     }
 }

@@ -27,6 +27,11 @@ final class DNSDaemon: RunningDaemon {
 
     var counters: [CounterReading] { server.counters.readings + server.statistics.readings }
 
+    var gauges: [CounterReading] { server.statistics.gauges + (snapshots?.gauges ?? []) }
+    var histograms: [HistogramReading] {
+        [server.counters.lookups.reading(CounterName("postern_dns_lookup_seconds"))]
+    }
+
     func adopt(_ configuration: Configuration) {
         let settings = ForwarderSettings(configuration)
         server.reload(settings)

@@ -25,6 +25,10 @@ final class SnapshotKeeper: Sendable {
         var isFailing = false
     }
 
+    /// How the last writing went, and when one last went well, in seconds since 1970: told without the lock.
+    private let isWorking = Atomic<Bool>(true)
+    private let savedSeconds = Atomic<Int64>(0)
+
     /// How often it is written: what a crash may cost.
     static let interval = Duration.seconds(300)
 
@@ -87,6 +91,18 @@ final class SnapshotKeeper: Sendable {
         _ = write(wakeWriter.descriptor, &octet, 1)  // a full pipe wakes as well
     }
 
+    /// How the snapshot's file is, for metrics.
+    var gauges: [CounterReading] {
+        func reading(_ metric: String, _ value: Int64) -> CounterReading {
+            CounterReading(CounterName("postern_store_\(metric)", "store", "snapshot"), UInt64(clamping: value))
+        }
+        var status = stat()
+        let saved = savedSeconds.load(ordering: .relaxed)
+        return [reading("working", isWorking.load(ordering: .relaxed) ? 1 : 0)]
+            + (lstat(file.path, &status) == 0 ? [reading("octets", Int64(status.st_size))] : [])
+            + (saved > 0 ? [reading("saved_timestamp_seconds", saved)] : [])
+    }
+
     /// Writes it for the last time.
     func stop() {
         save()
@@ -109,9 +125,12 @@ final class SnapshotKeeper: Sendable {
                     try write(writer.finish())
                 }
                 state.isFailing = false
+                isWorking.store(true, ordering: .relaxed)
+                savedSeconds.store(now().seconds, ordering: .relaxed)
             } catch {
                 if !state.isFailing { log.warning("\(error); the cache will not outlive a restart") }
                 state.isFailing = true
+                isWorking.store(false, ordering: .relaxed)
             }
         }
     }

@@ -65,6 +65,15 @@ extension ForwarderStatistics {
         return readings("zone", namedZones) + readings("client", namedClients(\.shortName)) + upstreams
     }
 
+    /// Whether upstreams are asked; one that was silent too often is only probed.
+    var gauges: [CounterReading] {
+        upstreams.map { upstream in
+            CounterReading(
+                CounterName("postern_dns_upstream_working", "upstream", "\(upstream.upstream)"), upstream.isLeft ? 0 : 1
+            )
+        }
+    }
+
     // MARK: Names
 
     /// By name; configured zones first.

@@ -25,6 +25,15 @@ struct PolicyDaemon: RunningDaemon {
             + (service.greylists ? GreylistReadings.of(greylist) : [])
     }
 
+    var gauges: [CounterReading] {
+        let service = service.current
+        return ListReadings.of(service.health) + (service.greylists ? greylist.health.readings(of: "greylist") : [])
+    }
+
+    var histograms: [HistogramReading] {
+        server.histograms(of: "policy") + service.current.histograms.readings
+    }
+
     func adopt(_ configuration: Configuration) {
         PolicyTime.refreshZone()
         do throws(ExpressionError) {

@@ -17,6 +17,7 @@ struct PolicyService: Sendable {
     /// A view of the well with its own budget, which begins now.
     let dns: @Sendable (Duration) -> any DNSAnswering
     let counters: CounterSink<CheckCounter>
+    let histograms: HistogramSink<CheckHistogram>
 
     /// - Parameter older: the snapshot that this one takes the place of; what was counted and learned goes on.
     /// - Throws: a wrong expression of a rule, which `check` has told before.
@@ -37,13 +38,14 @@ struct PolicyService: Sendable {
         self.now = now
         self.dns = dns
         self.counters = counters
+        histograms = older?.histograms ?? HistogramSink()
     }
 
     /// Judges one request within its time.
     func verdict(
         on request: PolicyRequest, facts: inout InstanceFacts, telling: PolicyTelling = .outcome
     ) -> PolicyVerdict {
-        judge.verdict(
-            on: request, at: .local(now()), facts: &facts, dns: dns(PolicyJudge.requestBudget), telling: telling)
+        let dns = MeasuredDNS(dns(PolicyJudge.requestBudget)) { histograms.observe(.dnsWait, $0) }
+        return judge.verdict(on: request, at: .local(now()), facts: &facts, dns: dns, telling: telling)
     }
 }

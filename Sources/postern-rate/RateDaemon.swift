@@ -23,6 +23,9 @@ struct RateDaemon: RunningDaemon {
         return server.counters(of: "rate") + service.counters.readings + LedgerReadings.of(service.ledger)
     }
 
+    var gauges: [CounterReading] { store.health.readings(of: "limits") }
+    var histograms: [HistogramReading] { server.histograms(of: "rate") }
+
     func adopt(_ configuration: Configuration) {
         let older = service.current
         do throws(ExpressionError) {

@@ -116,7 +116,7 @@ struct ControlCommandTests {
         #expect(try place.ask("echo") == "{\"error\":\"expected the argument text, found none\"}\n")
         #expect(
             try place.ask("unknown")
-                == "{\"error\":\"expected status, reload or a command of postern-x's own, found another\"}\n")
+                == "{\"error\":\"expected status, metrics, reload or a command of postern-x's own, found another\"}\n")
         #expect(try place.ask("{").hasPrefix("{\"error\":\"expected a JSON document"))
         #expect(try place.ask("status").hasPrefix("{\"name\":\"postern-x\""))
     }

@@ -242,7 +242,7 @@ struct LifeControlTests {
         let desk = try Self.desk(try LifeReloadTests.Office(LifeReloadTests.text("one.example")))
         #expect(
             try Self.document(desk.answer(word))["error"]?.text
-                == "expected status, reload or a command of postern-x's own, found another")
+                == "expected status, metrics, reload or a command of postern-x's own, found another")
     }
 
     @Test("without its folder a daemon works on, and says so")

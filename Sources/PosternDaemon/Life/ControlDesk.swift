@@ -1,4 +1,4 @@
-// What a daemon answers on its control socket: `status`, `reload`, and what is the daemon's own. An object that holds
+// What a daemon answers on its control socket: `status`, `metrics`, `reload`, and what is the daemon's own. An object that holds
 // `error` says why a request was not carried out.
 
 import Glibc
@@ -12,6 +12,8 @@ struct ControlDesk: Sendable {
     let configuration: ConfigurationDesk
     let log: DaemonLog
     let started: MonotonicTime
+    /// The same moment by the wall clock.
+    var startTime = WallClock.now()
 
     /// - Parameter request: one line without its end; see `ControlCommand`.
     func answer(_ request: String) -> ControlServer.Reply {
@@ -19,6 +21,7 @@ struct ControlDesk: Sendable {
             let command = try ControlCommand(line: request)
             switch command.name {
             case "status": return .whole(Self.octets(status))
+            case MetricsDocument.command: return .whole(Self.octets(metrics.document(of: program)))
             case "reload": return .whole(Self.octets(reloaded()))
             default: break
             }
@@ -26,7 +29,8 @@ struct ControlDesk: Sendable {
             case .document(let document)?: return .whole(Self.octets(document))
             case .documents(let feed)?: return .stream(Self.stream(feed))
             case nil:
-                throw ControlRefusal("expected status, reload or a command of \(program)'s own, found another")
+                throw ControlRefusal(
+                    "expected status, metrics, reload or a command of \(program)'s own, found another")
             }
         } catch {
             return .whole(Self.octets(Self.error(error.description)))
@@ -77,6 +81,28 @@ struct ControlDesk: Sendable {
                 ]
             } ?? .null,
         ]
+    }
+
+    // MARK: Metrics
+
+    private var metrics: MetricsDocument {
+        let standing = configuration.current
+        let uptime = (MonotonicTime.now() - started).nanoseconds / 1_000_000_000
+        func reading(_ name: String, _ value: Int64) -> CounterReading {
+            CounterReading(CounterName(name), UInt64(clamping: value))
+        }
+        let own = [
+            reading("postern_uptime_seconds", uptime),
+            reading("postern_process_start_time_seconds", startTime.seconds),
+            reading("postern_open_transactions", Int64(running.openTransactions)),
+            reading("postern_configuration_generation", Int64(standing.generation)),
+            reading("postern_configuration_loaded_timestamp_seconds", standing.loaded.seconds),
+            reading("postern_configuration_refused", standing.refusal == nil ? 0 : 1),
+        ]
+        return MetricsDocument(
+            version: DaemonArguments.release,
+            readings: own + ProcessReadings.all + log.counters.readings + running.counters + running.gauges,
+            histograms: running.histograms)
     }
 
     private static func counter(_ reading: CounterReading) -> ControlDocument {

@@ -23,8 +23,12 @@ struct ControlPoint {
                 listener = try Socket.listen(endpoint, mode: ControlSocket.mode, backlog: ControlSocket.backlog)
             }
             let program = desk.program
+            // The page of metrics is made by a user that may ask for numbers and nothing else.
+            let readers = UserIdentity(named: MetricsReader.user).map { [$0.uid] } ?? []
             let server = try ControlServer(
-                listener: listener, answer: { desk.answer($0) },
+                listener: listener,
+                readers: ControlServer.Readers(users: Set(readers), requests: [MetricsDocument.command]),
+                answer: { desk.answer($0) },
                 refuse: { ControlDesk.refusal($0, program: program) })
             try Thread.start(name: "control") { server.run() }.detach()
             self.server = server

@@ -9,8 +9,12 @@ import PosternSocket
 public protocol RunningDaemon: Sendable {
     /// Transactions that a stop now would cut off.
     var openTransactions: Int { get }
-    /// What was counted so far.
+    /// What was counted so far; `postern status` shows these too.
     var counters: [CounterReading] { get }
+    /// What stands so now: sizes, health, moments. Asked for with metrics only.
+    var gauges: [CounterReading] { get }
+    /// What was measured so far.
+    var histograms: [HistogramReading] { get }
     /// Puts a checked configuration in force: for new sessions, as a whole. Those under way end with what they have.
     func adopt(_ configuration: Configuration)
     /// Whether the thread that serves answers; takes a few seconds at most.
@@ -25,6 +29,9 @@ public protocol RunningDaemon: Sendable {
 }
 
 extension RunningDaemon {
+    public var gauges: [CounterReading] { [] }
+    public var histograms: [HistogramReading] { [] }
+
     /// Without commands of its own.
     public func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? { nil }
 }

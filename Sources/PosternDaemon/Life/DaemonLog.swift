@@ -6,6 +6,22 @@ import PosternMail
 import PosternSocket
 import Synchronization
 
+/// What a log counts, whether it was written or held back.
+enum LogCounter: Int, CounterSet {
+    case warning, error, critical
+
+    var name: CounterName { CounterName("postern_log_messages_total", "level", "\(self)") }
+
+    init?(_ level: LogLevel) {
+        switch level {
+        case .warning: self = .warning
+        case .error: self = .error
+        case .critical: self = .critical
+        case .debug, .info: return nil
+        }
+    }
+}
+
 final class DaemonLog: LogSink {
     /// Shortest time between two lines of equal text from `warning` up.
     static let repeatInterval = Duration.seconds(60)
@@ -25,6 +41,7 @@ final class DaemonLog: LogSink {
     private let sink: any LogSink
     private let clock: @Sendable () -> MonotonicTime
     private let now: @Sendable () -> UnixTime
+    let counters = CounterSink<LogCounter>()
     private let least: Atomic<Int>
     private let state = Mutex(State())
 
@@ -65,6 +82,7 @@ final class DaemonLog: LogSink {
 
     func write(_ event: LogEvent) {
         guard case .note(let level, let text) = event, level >= .warning else { return pass(event) }
+        if level < .critical, let counter = LogCounter(level) { counters.count(counter) }  // `tell` counts the others
         guard level < .critical else { return tell(event) }  // we exit: it comes once
         if let event = admit(level, text) { pass(event) }
     }
@@ -72,6 +90,7 @@ final class DaemonLog: LogSink {
     /// Writes a line that is never held back: what an admin has just asked for.
     func tell(_ event: LogEvent) {
         if case .note(let level, let text) = event, level >= .warning {
+            if let counter = LogCounter(level) { counters.count(counter) }
             let time = now()
             state.withLock { $0.last = Self.counted($0.last, level, text, time) }
         }
