@@ -114,7 +114,10 @@ if Context.environment["POSTERN_FUZZ"] != nil {
     package.targets.append(
         .executableTarget(
             name: "postern-fuzz",
-            dependencies: ["PosternMail", "PosternDNS", "PosternAuth", "PosternMilter", "PosternPolicy", "PosternDaemon"],
+            dependencies: [
+                "PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternMilter", "PosternPolicy", "PosternDaemon",
+                "AdmissionSupport",
+            ],
             path: "Tests/Fuzz", exclude: ["corpus.py"],
             swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])]))
 }

@@ -16,6 +16,7 @@ private let targets: [(name: String, run: FuzzTarget)] = [
     ("spf", fuzzSPF), ("spfjudge", fuzzSPFJudge), ("dmarc", fuzzDMARC), ("dmarcjudge", fuzzDMARCJudge),
     ("psl", fuzzPSL),
     ("policy", fuzzPolicy), ("cache", fuzzCache), ("snapshot", fuzzSnapshot),
+    ("expression", fuzzExpression), ("rules", fuzzRules), ("explain", fuzzExplain),
 ]
 
 /// The target to run; `nil` for `all`.

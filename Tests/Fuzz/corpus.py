@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the seed corpora and dictionaries of the fuzz targets: corpus.py FOLDER. Source: Tests/Fixtures, the shipped
 configuration, and the few texts below that no fixture holds. An input's layout is what its target says."""
-import glob, json, os, sys
+import glob, json, os, re, sys
 
 here = os.path.dirname(os.path.abspath(__file__))
 root = os.path.dirname(os.path.dirname(here))
@@ -9,7 +9,7 @@ fixtures = os.path.join(root, "Tests", "Fixtures")
 out = sys.argv[1]
 # In the order of `all`.
 TARGETS = ("dkim keys body authres author message names dns zone config pem milter log "
-           "spf spfjudge dmarc dmarcjudge psl policy cache snapshot").split()
+           "spf spfjudge dmarc dmarcjudge psl policy cache snapshot expression rules explain").split()
 
 def read(path):
     with open(path, "rb") as file:
@@ -166,6 +166,36 @@ for message in seeds["dns"]:
     seeds["snapshot"] += [b"\2" + entry, b"\x1c" + entry + entry]
 seeds["snapshot"].append(b"\1PosternDNS\0\1" + bytes(20))
 
+# Expressions of the tests' tables, and texts for them.
+tables = read(os.path.join(root, "Tests", "PosternAdmissionTests", "RulesExpressionTests.swift"))
+quotes = sorted({part.replace(b"\\\\", b"\\") for part in re.findall(rb'"((?:[^"\\\n]|\\.)*)"', tables)})
+seeds["expression"] += [text + b"\0" + other for text in quotes for other in (b"a.dsl-1-2.example.com", text)]
+
+# Rules and limits: every table of the sample's, one alone and all together, each with a request or two.
+tables = [b"[" + part for part in re.split(rb"(?m)^\[", keys)]
+rules = [part for part in tables if part.startswith((b"[[rule", b"[[limit", b"[greylist", b"[dnsbl", b"[[dnsbl"))]
+request = b"\4" + b"\0".join([b"\x45ann@example.net", b"\x43mx.example.net", b"\x48192.0.2.7", b"\x4f1000", b""])
+conditions = [b"client = [\"192.0.2.0/24\", \"*.example.net\"]", b"helo = [\"/^dyn[0-9]{2,}/\"]",
+              b"sender = [\"@example.net\", \"\"]", b"not_recipient = [\"bo@example.org\"]", b"size = [\"1KiB..\"]",
+              b"time = [\"22:00..06:00\"]", b"weekday = [\"sat..sun\"]", b"dnsbl_score = [\"..-1\"]",
+              b"spf = [\"fail\", \"temperror\"]", b"policy_context = [\"submission\"]", b"tls_sni = [\"a.test\"]"]
+actions = [b"accept", b"reject 5.7.1 Go away", b"defer 451 4.7.1 Later", b"hold odd", b"prepend X-A: b", b"bcc a@b.test",
+           b"filter smtp:[::1]:25", b"redirect a@b.test", b"score -3", b"greylist", b"shadow reject no", b"skip dnsbl"]
+rules += [b'[[rule]]\nname = "r%d"\n%s\naction = "%s"\n' % (n, conditions[n % len(conditions)], action)
+          for n, action in enumerate(actions)]
+rules += [b'[[limit]]\nname = "l%d"\nper = ["%s"]\ncount = "%s"\nallow = ["%s"]\naction = "%s"\n' % row for row in [
+    (1, b"client", b"connections", b"3/1h", b"defer 4.7.1 Slow down"), (2, b"sasl_username", b"messages", b"1/1m", b"reject no"),
+    (3, b"sender_domain", b"octets", b"10MiB/1d", b"hold much"), (4, b"recipient", b"recipients", b"1/5s", b"defer")]]
+for text in rules + [b"".join(rules[-16:-4]), b"".join(rules[-4:])]:
+    seeds["rules"] += [bytes([choice]) + text + b"\0" + request + request for choice in (0, 1, 4, 5)]
+
+seeds["explain"] += [json.dumps({"command": "explain", **values}).encode() for values in [
+    {}, {"client_address": "192.0.2.7", "sender": "ann@example.net", "recipient": "bo@example.org"},
+    {"client_address": "2001:db8::7", "client_name": "mx.example.net", "helo_name": "exact", "sender": "", "size": "2000"},
+    {"protocol_state": "END-OF-MESSAGE", "sasl_username": "ann", "recipient_count": "3", "encryption_keysize": "256"},
+    {"protocol_state": "VRFY", "instance": "1.2", "server_port": "587", "policy_context": "x", "tls_sni": "\u00e9"}]]
+seeds["explain"] += [b"explain", b'{"command":"explain","size":1}', b'{"command":null}', b"{\"sender\":\"\\ud800\"}"]
+
 words = {
     "dkim": "DKIM-Signature: From: v=1; a=rsa-sha256; a=ed25519-sha256; c=relaxed/simple; d= s= h=from: bh= b= l= i=@ "
             "t= x= q=dns/txt v=DKIM1; k=ed25519; p= t=s t=y \\x00",
@@ -196,6 +226,12 @@ words = {
               "instance= \\x0a\\x0a = \\x00 \\x0a END-OF-MESSAGE",
     "cache": "\\x00 \\x01 \\x03 \\x04 \\x06 \\xff",
     "snapshot": "PosternDNS \\x00\\x01 \\xc0\\x0c \\x81\\x80 \\x00\\x10 \\xff\\xff\\xff\\xff",
+    "expression": "( ) (?: | * + ? {2} {1,3} {2,} [a-c] [^x] [[:digit:]] \\x5cd \\x5cW \\x5cs \\x5cx41 \\x5c. ^ $ . \\x00 \\xc3\\xbc - ]",
+    "rules": "[[rule]]\\x0a [[limit]]\\x0a [[dnsbl.list]]\\x0a name= action= skip= shadow=true per= count= allow= not_ client "
+             "helo sender recipient size time weekday dnsbl_score spf file: 127.0.0.[2..11] 3/1h accept reject defer hold "
+             "prepend filter redirect bcc score greylist = \\x22 [ ] { } , \\x0a \\x00 /^a/ *. @ ..",
+    "explain": "{ } \\x22command\\x22:\\x22explain\\x22 \\x22protocol_state\\x22: \\x22sender\\x22: \\x22recipient\\x22: "
+               "\\x22client_address\\x22: \\x22helo_name\\x22: \\x22size\\x22: RCPT DATA null true [ ] , \\x5cu00e9 \\x5cn 192.0.2.7",
     "log": "\\x00 < > \\x5c \\x22 \\x0a \\xe2\\x80\\xa8 \\xe2\\x80\\xae \\xc2\\x85 mx.example.com",
 }
 
