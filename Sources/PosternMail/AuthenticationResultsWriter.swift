@@ -31,10 +31,10 @@ extension AuthenticationResults {
         let version = result.methodVersion.map { "/" + digits($0) } ?? ""
         var words = [Array("\(keyword(result.method))\(version)=\(keyword(result.result))".utf8)]
         if let comment = result.comment {
-            words.append([0x28] + safe(Array(comment.utf8), max: maxRemarkOctets) + [0x29])
+            words.append([0x28] + remark(comment) + [0x29])
         }
         if let reason = result.reason {
-            words.append(Array("reason=".utf8) + quoted(safe(Array(reason.utf8), max: maxRemarkOctets)))
+            words.append(Array("reason=".utf8) + quoted(remark(reason)))
         }
         for property in result.properties {
             let name = "\(keyword(property.ptype)).\(keyword(property.property))="
@@ -66,6 +66,12 @@ extension AuthenticationResults {
             default: 0x3F
             }
         }
+    }
+
+    /// What of a reason or comment is written. Its quotes become `'`, which a reader takes for one, and not quoted-pairs
+    /// (RFC 5322 §3.2.4): whoever looks for the next `"` would end at one.
+    static func remark(_ text: String) -> [UInt8] {
+        safe(text.utf8.map { $0 == 0x22 ? 0x27 : $0 }, max: maxRemarkOctets)
     }
 
     private static func quoted(_ safe: [UInt8]) -> [UInt8] { [0x22] + safe + [0x22] }

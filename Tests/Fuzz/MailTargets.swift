@@ -37,12 +37,9 @@ private let ids = AuthservIDs(["example.com", "*.example.com", "b\u{FC}cher.exam
         ])
     let written = ours.field().value
     let read = certain("our field \(shown(written))") { try AuthenticationResultsParser.parse(written) }
-    func safe(_ text: String, max: Int) -> String {
-        String(decoding: AuthenticationResults.safe(Array(text.utf8), max: max), as: UTF8.self)
-    }
-    let remark = safe(text, max: AuthenticationResults.maxRemarkOctets)
+    let remark = String(decoding: AuthenticationResults.remark(text), as: UTF8.self)
     let expected = AuthenticationResults(
-        authservID: safe(text, max: AuthenticationResults.maxValueOctets),
+        authservID: String(decoding: AuthenticationResults.safe(Array(text.utf8)), as: UTF8.self),
         results: [
             .init(
                 "dkim", "fail", reason: remark, comment: remark,

@@ -204,6 +204,25 @@ struct AuthenticationResultsTests {
         #expect(String(decoding: AuthenticationResults.word(Array(value.utf8)), as: UTF8.self) == expected)
     }
 
+    @Test(
+        "how a reason and a comment are written",
+        arguments: [
+            ("no key", "no key"), ("", ""), ("it's", "it's"),
+            // Our own words hold a record's in quotes: they stay readable, whatever a reader makes of quoted-pairs.
+            ("\"ip4:1.2\": expected an address", "'ip4:1.2': expected an address"), ("\"", "'"), ("\"\"", "''"),
+            // Nothing of a record ends the quotes or the comment, nor begins another result.
+            ("\\\"", "?'"), ("a\"; dmarc=pass", "a'? dmarc=pass"), ("a) b (c", "a? b ?c"), ("a\r\n b", "a?? b"),
+            ("\u{FC}\u{0}", "???"),
+        ])
+    func remark(_ text: String, _ written: String) throws {
+        let results = AuthenticationResults(
+            authservID: "e", results: [.init("spf", "permerror", reason: text, comment: text)])
+        let field = String(decoding: results.field().value, as: UTF8.self)
+        let unfolded = field.replacing("\r\n\t", with: " ")
+        #expect(unfolded == " e; spf=permerror (\(written)) reason=\"\(written)\"")
+        #expect(try AuthenticationResultsParser.parse(results.field().value).results.first?.reason == written)
+    }
+
     @Test("a long value keeps its end, which says whose it is")
     func longValue() throws {
         let value = Array(String(repeating: "x", count: 5_000).utf8) + Array("@evil.example".utf8)
@@ -287,16 +306,14 @@ struct AuthenticationResultsTests {
                 })
             let field = written.field()
             Self.checkLines(field.value)
-            func safe(_ text: String) -> String {
-                String(
-                    decoding: AuthenticationResults.safe(Array(text.utf8), max: AuthenticationResults.maxRemarkOctets),
-                    as: UTF8.self)
+            func remark(_ text: String) -> String {
+                String(decoding: AuthenticationResults.remark(text), as: UTF8.self)
             }
             let expected = AuthenticationResults(
-                authservID: safe(id),
+                authservID: String(decoding: AuthenticationResults.safe(Array(id.utf8)), as: UTF8.self),
                 results: values.map {
                     .init(
-                        "dkim", "fail", reason: safe(reason), comment: safe(comment),
+                        "dkim", "fail", reason: remark(reason), comment: remark(comment),
                         properties: [.init("header", "i", AuthenticationResults.safe($0))])
                 })
             #expect(try AuthenticationResultsParser.parse(field.value) == expected)
