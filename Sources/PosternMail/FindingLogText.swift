@@ -12,6 +12,24 @@ extension DKIMFinding {
     }
 }
 
+extension [DKIMFinding] {
+    /// The signatures' texts, whole, as many as there is room for: `dkim=pass d=example.com …, +3 more`. A stranger says
+    /// how many there are, and how long their names.
+    public func logText(within octets: Int) -> String {
+        guard !isEmpty else { return "dkim=none" }
+        var told = ""
+        for (number, finding) in enumerated() {
+            let more = number == 0 ? finding.logText : told + ", \(finding.logText)"
+            let rest = count - number - 1
+            guard more.utf8.count + (rest == 0 ? 0 : ", +\(rest) more".utf8.count) <= octets else {
+                return number == 0 ? "dkim: \(count) signatures" : told + ", +\(count - number) more"
+            }
+            told = more
+        }
+        return told
+    }
+}
+
 extension SPFFinding {
     /// `spf=fail (-all) mailfrom=example.com`; the term that decided, or why there is none.
     public var logText: String {

@@ -49,6 +49,17 @@ public enum MailOrigin: String, Hashable, Sendable {
         }
     }
 
+    /// What a log line says of mail that passes because of it.
+    public var passText: String {
+        switch self {
+        case .ours: "ours, not judged"
+        case .relay: "from a relay of ours"
+        case .passthrough: "through a service in host.passthrough"
+        case .reinjected: "brought back through loopback, not written here"
+        case .stranger: "a stranger's, not judged"
+        }
+    }
+
     /// The name that submission services carry by convention (`milter_macro_daemon_name=ORIGINATING`).
     public static let originating = "ORIGINATING"
 }

@@ -15,6 +15,9 @@ public struct OutcomeLine: Sendable, Equatable {
     public var proto: String?
     public var helo: [UInt8]?
 
+    /// Octets of `text` that every form of the log has room for; what is longer may be cut there.
+    public static let maxTextOctets = 768
+
     public init(
         queueID: String?, action: String, stage: String, client: SMTPClient, text: String, mailFrom: [UInt8]? = nil,
         recipient: [UInt8]? = nil, proto: String? = nil, helo: [UInt8]? = nil

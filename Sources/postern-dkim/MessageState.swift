@@ -7,17 +7,17 @@ import PosternMilter
 
 struct MessageState {
     var envelope: Envelope
-    var header = HeaderCollector()
-    var author = AuthorCollector()
-    var forged: ForgedResultsCollector
-    var origin = MailOrigin.stranger
-    /// The keys that sign, when the message is ours and there are any.
-    var keys: [DKIMSigningKey] = []
     var signing: DKIMSigning?
     var verification: DKIMVerification?
+    private var header = HeaderCollector()
+    private var author = AuthorCollector()
+    private var forged: ForgedResultsCollector
+    private var origin = MailOrigin.stranger
+    /// The keys that sign, when the message is ours and there are any.
+    private var keys: [DKIMSigningKey] = []
     private var hasPrefetched = false
     /// Why mail of ours is not signed.
-    var unsignedReason: String?
+    private var unsignedReason: String?
 
     init(envelope: Envelope, forged: ForgedResultsCollector) {
         self.envelope = envelope
@@ -28,10 +28,28 @@ struct MessageState {
         signing?.wantsBody == true || verification?.wantsBody == true ? .wanted : .enough
     }
 
-    // MARK: End of header
+    // MARK: Header
+
+    mutating func add(_ field: HeaderField) {
+        header.add(field)
+        // Looked for in every field, capped or not (DESIGN §1, rule 7).
+        author.add(field)
+        forged.add(field)
+    }
+
+    mutating func endOfHeader(queueID: String?, _ session: SMTPSession, _ service: SigningService) {
+        envelope.queueID = queueID
+        origin = MailOrigin(
+            session: session, envelope: envelope, hasReceived: header.hasReceived, settings: service.origin)
+        switch origin {
+        case .ours: chooseKeys(service)
+        case .stranger where service.verify: beginVerification(service)
+        case .stranger, .relay, .passthrough, .reinjected: break
+        }
+    }
 
     /// Ours: signed with every key that may sign for its author.
-    mutating func chooseKeys(_ service: SigningService) {
+    private mutating func chooseKeys(_ service: SigningService) {
         guard header.isComplete else {
             unsignedReason =
                 "the header is over \(HeaderCollector.maxOctets) octets or \(HeaderCollector.maxFields) fields"
@@ -53,7 +71,7 @@ struct MessageState {
     }
 
     /// A stranger's.
-    mutating func beginVerification(_ service: SigningService) {
+    private mutating func beginVerification(_ service: SigningService) {
         guard header.isComplete else { return }
         let domain: DomainName? = if case .one(let mailbox) = author.finding { mailbox.domain } else { nil }
         verification = DKIMVerification(
@@ -74,45 +92,41 @@ struct MessageState {
 
     // MARK: End of message
 
-    /// What becomes of the message, and its line in the log.
-    struct Outcome {
-        var verdict: Verdict
-        var action: String
-        var text: String
-    }
-
     /// - Parameter isOverloaded: nothing may be waited for: no key is asked for.
-    consuming func outcome(_ service: SigningService, isOverloaded: Bool = false) -> Outcome {
+    consuming func outcome(_ service: SigningService, isOverloaded: Bool = false) -> MessageOutcome {
         if isOverloaded { service.counters.count(.overloaded) }
         guard !forged.forged.isTooMany else {
             service.counters.count(.refused)
-            return Outcome(
-                verdict: Verdict(.refuse(ForgedResults.refusal)), action: "reject", text: "\(ForgedResults.refusal)")
+            return MessageOutcome(refusal: ForgedResults.refusal)
         }
         let removals = forged.forged.edits
         var outcome = isOverloaded ? judgedAtOnce(service) : judged(service)
         if !removals.isEmpty, case .accept = outcome.verdict.disposition {
             outcome.verdict.edits.insert(contentsOf: removals, at: 0)  // before insertions, which shift the numbers
             service.counters.count(.forgedRemoved, by: removals.count)
-            outcome.text += ", \(removals.count) forged Authentication-Results removed"
+            outcome.text += Self.told(removals.count)
         }
         return outcome
     }
 
-    private mutating func judged(_ service: SigningService) -> Outcome {
+    private static func told(_ removals: Int) -> String {
+        removals == 0 ? "" : ", \(removals) forged Authentication-Results removed"
+    }
+
+    private mutating func judged(_ service: SigningService) -> MessageOutcome {
         switch origin {
         case .ours: sign(service)
         case .stranger where service.verify: verified(service)
         case .stranger: pass(.verifyOff, "not verified: dkim.verify is false", service)
-        case .relay: pass(.relay, "from a relay of ours", service)
-        case .passthrough: pass(.passthrough, "through a service in host.passthrough", service)
-        case .reinjected: pass(.reinjected, "brought back through loopback, not written here", service)
+        case .relay: pass(.relay, origin.passText, service)
+        case .passthrough: pass(.passthrough, origin.passText, service)
+        case .reinjected: pass(.reinjected, origin.passText, service)
         }
     }
 
     /// What can be said of a message without waiting. Signing waits for nobody, so that a flood of strangers does not
     /// stop our own mail. A stranger's goes on, with a result that says nobody looked.
-    private mutating func judgedAtOnce(_ service: SigningService) -> Outcome {
+    private mutating func judgedAtOnce(_ service: SigningService) -> MessageOutcome {
         switch origin {
         case .stranger where service.verify && header.fields.contains { $0.isNamed("DKIM-Signature") }:
             let finding = DKIMFinding(result: .temperror, reason: .keyUnavailable("too many messages at once"))
@@ -123,30 +137,30 @@ struct MessageState {
         }
     }
 
-    private func pass(_ reason: DKIMCounter, _ text: String, _ service: SigningService) -> Outcome {
+    private func pass(_ reason: DKIMCounter, _ text: String, _ service: SigningService) -> MessageOutcome {
         service.counters.count(.passed)
         service.counters.count(reason)
-        return Outcome(verdict: Verdict(), action: "pass", text: text)
+        return MessageOutcome(action: "pass", text: text)
     }
 
-    private mutating func sign(_ service: SigningService) -> Outcome {
+    private mutating func sign(_ service: SigningService) -> MessageOutcome {
         guard signing != nil else { return pass(.unsigned, "not signed: \(unsignedReason ?? "no key")", service) }
         do {
             let signatures = try signing?.finish() ?? []
             service.counters.count(.signed)
-            return Outcome(
-                verdict: Verdict(.accept, edits: signatures.map { .insertOnTop($0) }), action: "sign",
+            return MessageOutcome(
+                Verdict(.accept, edits: signatures.map { .insertOnTop($0) }), action: "sign",
                 text: keys.map { "d=\($0.domain) s=\($0.selector) a=\($0.privateKey.algorithm.rawValue)" }
                     .joined(separator: ", "))
         } catch {
             // Unsigned mail under p=reject is lost mail: the sender tries again instead (DESIGN §2).
             let reply = Reply(code: 451, enhanced: "4.3.0", text: "Message could not be signed, try again later")
             service.counters.count(.deferred)
-            return Outcome(verdict: Verdict(.refuse(reply)), action: "defer", text: "\(reply); \(error)")
+            return MessageOutcome(Verdict(.refuse(reply)), action: "defer", text: "\(reply); \(error)")
         }
     }
 
-    private mutating func verified(_ service: SigningService) -> Outcome {
+    private mutating func verified(_ service: SigningService) -> MessageOutcome {
         // A header over the caps is its sender's doing: never a pass, never a check left out (DESIGN §1, rule 7).
         let findings =
             header.isComplete
@@ -157,10 +171,10 @@ struct MessageState {
         return outcome(of: findings, service)
     }
 
-    private func outcome(of findings: [DKIMFinding], _ service: SigningService) -> Outcome {
+    private func outcome(of findings: [DKIMFinding], _ service: SigningService) -> MessageOutcome {
         let field = AuthenticationResults(authservID: service.authservID, dkim: findings).field()
-        return Outcome(
-            verdict: Verdict(.accept, edits: [.insertOnTop(field)]), action: "verify",
-            text: findings.isEmpty ? "dkim=none" : findings.map(\.logText).joined(separator: ", "))
+        let room = OutcomeLine.maxTextOctets - Self.told(forged.forged.count).utf8.count
+        return MessageOutcome(
+            Verdict(.accept, edits: [.insertOnTop(field)]), action: "verify", text: findings.logText(within: room))
     }
 }

@@ -6,6 +6,7 @@ import PosternAuth
 import PosternDNS
 import PosternMail
 import PosternMilter
+import PosternSocket
 
 final class SigningFilter: Filter {
     private let service: SigningService
@@ -19,27 +20,12 @@ final class SigningFilter: Filter {
 
     func helo(_ name: [UInt8]) { session.helo = name }
     func mail(_ envelope: Envelope) { message = MessageState(envelope: envelope, forged: .init(ids: service.ownIDs)) }
+    func header(_ field: HeaderField) { message?.add(field) }
     func abort() { message = nil }
 
-    func header(_ field: HeaderField) {
-        message?.header.add(field)
-        message?.author.add(field)  // looked for in every field, capped or not (DESIGN §1, rule 7)
-        message?.forged.add(field)
-    }
-
     func endOfHeader(queueID: String?) -> BodyInterest {
-        guard var state = message else { return .enough }
-        message = nil  // so that the state below has one owner and is changed in place
-        defer { message = state }
-        state.envelope.queueID = queueID
-        state.origin = MailOrigin(
-            session: session, envelope: state.envelope, hasReceived: state.header.hasReceived, settings: service.origin)
-        switch state.origin {
-        case .ours: state.chooseKeys(service)
-        case .stranger where service.verify: state.beginVerification(service)
-        case .stranger, .relay, .passthrough, .reinjected: break
-        }
-        return state.wantsBody
+        message?.endOfHeader(queueID: queueID, session, service)
+        return message?.wantsBody ?? .enough
     }
 
     func body(_ chunk: Span<UInt8>) -> BodyInterest {
@@ -55,12 +41,10 @@ final class SigningFilter: Filter {
     private func conclude(isOverloaded: Bool) -> Verdict {
         guard let state = message else { return Verdict() }
         message = nil
+        let began = MonotonicTime.now()
         let outcome = state.outcome(service, isOverloaded: isOverloaded)
-        service.log.write(
-            .outcome(
-                OutcomeLine(
-                    queueID: state.envelope.queueID, action: outcome.action, stage: "END-OF-MESSAGE",
-                    client: session.client, text: outcome.text, mailFrom: state.envelope.mailFrom)))
+        service.histograms.observe(DKIMHistogram(action: outcome.action), MonotonicTime.now() - began)
+        outcome.write(to: service.log, state.envelope, from: session.client)
         return outcome.verdict
     }
 }

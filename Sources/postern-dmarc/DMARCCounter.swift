@@ -92,6 +92,17 @@ enum DMARCCounter: Int, CounterSet {
 }
 
 extension DMARCCounter {
+    /// Why a message passes unjudged; `nil` for a stranger's, which is judged.
+    init?(passed origin: MailOrigin) {
+        switch origin {
+        case .ours: self = .ours
+        case .relay: self = .relay
+        case .passthrough: self = .passthrough
+        case .reinjected: self = .reinjected
+        case .stranger: return nil
+        }
+    }
+
     init(_ action: MailAction) {
         self =
             switch action {

@@ -4,6 +4,7 @@
 import PosternAuth
 import PosternMail
 import PosternMilter
+import PosternSocket
 
 final class JudgingFilter: Filter {
     private let service: JudgingService
@@ -22,11 +23,8 @@ final class JudgingFilter: Filter {
     func abort() { message = nil }
 
     func endOfHeader(queueID: String?) -> BodyInterest {
-        guard var state = message else { return .enough }
-        message = nil  // so that the state below has one owner and is changed in place
-        defer { message = state }
-        state.endOfHeader(queueID: queueID, service)
-        return state.wantsBody
+        message?.endOfHeader(queueID: queueID, service)
+        return message?.wantsBody ?? .enough
     }
 
     func body(_ chunk: Span<UInt8>) -> BodyInterest {
@@ -41,12 +39,10 @@ final class JudgingFilter: Filter {
     private func conclude(isOverloaded: Bool) -> Verdict {
         guard let state = message else { return Verdict() }
         message = nil
+        let began = service.clocks.monotonic()
         let outcome = state.outcome(service, isOverloaded: isOverloaded)
-        service.log.write(
-            .outcome(
-                OutcomeLine(
-                    queueID: state.envelope.queueID, action: outcome.action, stage: "END-OF-MESSAGE",
-                    client: session.client, text: outcome.text, mailFrom: state.envelope.mailFrom, helo: session.helo)))
+        service.histograms.observe(.verdict, service.clocks.monotonic() - began)
+        outcome.write(to: service.log, state.envelope, from: session.client, helo: session.helo)
         return outcome.verdict
     }
 }

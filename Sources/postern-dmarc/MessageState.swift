@@ -99,51 +99,46 @@ struct MessageState {
 
     // MARK: End of message
 
-    /// What becomes of the message, and its line in the log.
-    struct Outcome {
-        var verdict: Verdict
-        var action: String
-        var text: String
-    }
-
     /// - Parameter isOverloaded: nothing may be waited for: DNS is not asked.
-    consuming func outcome(_ service: JudgingService, isOverloaded: Bool = false) -> Outcome {
+    consuming func outcome(_ service: JudgingService, isOverloaded: Bool = false) -> MessageOutcome {
         if isOverloaded { service.counters.count(.overloaded) }
         let (results, marks) = (forged.forged.count, marks.count)
         guard results + marks <= ForgedResults.maxRemovals else {
             service.counters.count(.refused)
-            return Outcome(
-                verdict: Verdict(.refuse(ForgedResults.refusal)), action: "reject", text: "\(ForgedResults.refusal)")
+            return MessageOutcome(refusal: ForgedResults.refusal)
         }
         let removals = forged.forged.edits + self.marks.edits
+        var removed: [String] = []
+        // Among them may be the field of postern-dkim on this host: it cannot be told from a forged one.
+        if results > 0 { removed.append("\(results) Authentication-Results removed") }
+        if marks > 0 { removed.append("\(marks) \(DispositionMark.name) removed") }
         var outcome =
-            if let reason = PassReason(origin) {
-                pass(reason, service)
+            if let reason = DMARCCounter(passed: origin) {
+                pass(reason, removed, service)
             } else {
-                judged(service, isOverloaded: isOverloaded)
+                judged(service, removed, isOverloaded: isOverloaded)
             }
         if case .refuse = outcome.verdict.disposition { return outcome }
         outcome.verdict.edits.insert(contentsOf: removals, at: 0)  // before insertions, which shift the numbers
         service.counters.count(.resultsRemoved, by: results)
         service.counters.count(.marksRemoved, by: marks)
-        // Among them may be the field of postern-dkim on this host: it cannot be told from a forged one.
-        if results > 0 { outcome.text += ", \(results) Authentication-Results removed" }
-        if marks > 0 { outcome.text += ", \(marks) \(DispositionMark.name) removed" }
         return outcome
     }
 
-    private func pass(_ reason: PassReason, _ service: JudgingService) -> Outcome {
+    private func pass(_ reason: DMARCCounter, _ removed: [String], _ service: JudgingService) -> MessageOutcome {
         service.counters.count(.passed)
-        service.counters.count(reason.counter)
-        return Outcome(verdict: Verdict(), action: "pass", text: reason.text)
+        service.counters.count(reason)
+        return MessageOutcome(action: "pass", text: ([origin.passText] + removed).joined(separator: ", "))
     }
 
-    private mutating func judged(_ service: JudgingService, isOverloaded: Bool) -> Outcome {
+    private mutating func judged(
+        _ service: JudgingService, _ removed: [String], isOverloaded: Bool
+    ) -> MessageOutcome {
         let message = findings(service, isOverloaded: isOverloaded)
         let decision = service.policy.decision(on: message)
         service.counters.count(message, decision)
         if !isOverloaded { keep(message, decision, service) }
-        return Outcome(message, decision, service)
+        return MessageOutcome(message, decision, removed, service)
     }
 
     /// What the judges find, within the time for it.
@@ -178,40 +173,6 @@ struct MessageState {
                 MessageFacts(
                     time: now, queueID: envelope.queueID, client: client, dmarc: finding, discovery: service.discovery,
                     spf: message.spf, dkim: message.dkim, disposition: applied.disposition, override: applied.override))
-        }
-    }
-}
-
-/// Why a message is not judged.
-private enum PassReason {
-    case ours, relay, passthrough, reinjected
-
-    /// `nil` for a stranger's, which is judged.
-    init?(_ origin: MailOrigin) {
-        switch origin {
-        case .ours: self = .ours
-        case .relay: self = .relay
-        case .passthrough: self = .passthrough
-        case .reinjected: self = .reinjected
-        case .stranger: return nil
-        }
-    }
-
-    var text: String {
-        switch self {
-        case .ours: "ours, not judged"
-        case .relay: "from a relay of ours"
-        case .passthrough: "through a service in host.passthrough"
-        case .reinjected: "brought back through loopback, not written here"
-        }
-    }
-
-    var counter: DMARCCounter {
-        switch self {
-        case .ours: .ours
-        case .relay: .relay
-        case .passthrough: .passthrough
-        case .reinjected: .reinjected
         }
     }
 }

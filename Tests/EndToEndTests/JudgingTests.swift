@@ -50,8 +50,8 @@ extension EndToEnd {
         static let accepted = [
             Row(
                 name: "pass", mailFrom: "cy@example.net", author: "cy@example.net", signers: ["example.net"],
-                found: "spf=pass (ip4:192.0.2.0/24) mailfrom=example.net, \(mx), "
-                    + "dkim=pass d=example.net s=s1 a=ed25519-sha256, dmarc=pass author=example.net p=reject",
+                found: "dmarc=pass author=example.net p=reject, spf=pass (ip4:192.0.2.0/24) mailfrom=example.net, "
+                    + "\(mx), dkim=pass d=example.net s=s1 a=ed25519-sha256",
                 told: "spf=pass (ip4:192.0.2.0/24) smtp.mailfrom=cy@example.net; \(toldMX); \(signed); "
                     + "dmarc=pass header.from=example.net polrec.p=reject",
                 facts: [
@@ -60,31 +60,31 @@ extension EndToEnd {
                 ]),
             Row(
                 name: "SPF fail", mailFrom: "ann@watched.example", author: "ann@watched.example",
-                found: "spf=fail (-all) mailfrom=watched.example, \(mx), dkim=none, "
-                    + "dmarc=fail (neither SPF nor DKIM passed) author=watched.example p=none",
+                found: "dmarc=fail (neither SPF nor DKIM passed) author=watched.example p=none, spf=fail (-all) "
+                    + "mailfrom=watched.example, \(mx), dkim=none",
                 told: "spf=fail (-all) smtp.mailfrom=ann@watched.example; \(toldMX); dkim=none; "
                     + "dmarc=fail reason=\"neither SPF nor DKIM passed\" header.from=watched.example polrec.p=none",
                 facts: ["watched.example fail none - p=none rua=-", "spf mfrom watched.example fail", factMX]),
             Row(
                 name: "SPF softfail", mailFrom: "ann@soft.example", author: "ann@soft.example",
-                found: "spf=softfail (~all) mailfrom=soft.example, \(mx), dkim=none, "
-                    + "dmarc=none (no policy record) author=soft.example",
+                found: "dmarc=none (no policy record) author=soft.example, spf=softfail (~all) "
+                    + "mailfrom=soft.example, \(mx), dkim=none",
                 told: "spf=softfail (~all) smtp.mailfrom=ann@soft.example; \(toldMX); dkim=none; "
                     + "dmarc=none reason=\"no policy record\" header.from=soft.example",
                 facts: ["soft.example none none - p=- rua=-", "spf mfrom soft.example softfail", factMX]),
             Row(
                 name: "SPF permerror", mailFrom: "ann@broken.example", author: "ann@broken.example",
-                found: "spf=permerror (\(wrong)) mailfrom=broken.example, \(mx), dkim=none, "
-                    + "dmarc=none (no policy record) author=broken.example",
+                found: "dmarc=none (no policy record) author=broken.example, spf=permerror (\(wrong)) "
+                    + "mailfrom=broken.example, \(mx), dkim=none",
                 told:
-                    "spf=permerror reason=\"\(wrong.replacing("\"", with: "?"))\" smtp.mailfrom=ann@broken.example; "
+                    "spf=permerror reason=\"\(wrong.replacing("\"", with: "'"))\" smtp.mailfrom=ann@broken.example; "
                     + "\(toldMX); dkim=none; dmarc=none reason=\"no policy record\" header.from=broken.example",
                 facts: ["broken.example none none - p=- rua=-", "spf mfrom broken.example permerror", factMX]),
             Row(
                 name: "SPF temperror", mailFrom: "ann@waiting.example", author: "cy@example.net",
                 signers: ["example.net"],
-                found: "spf=temperror (absent.test not available: SERVFAIL) mailfrom=waiting.example, \(mx), "
-                    + "dkim=pass d=example.net s=s1 a=ed25519-sha256, dmarc=pass author=example.net p=reject",
+                found: "dmarc=pass author=example.net p=reject, spf=temperror (absent.test not available: SERVFAIL) "
+                    + "mailfrom=waiting.example, \(mx), dkim=pass d=example.net s=s1 a=ed25519-sha256",
                 told: "spf=temperror reason=\"absent.test not available\" smtp.mailfrom=ann@waiting.example; "
                     + "\(toldMX); \(signed); dmarc=pass header.from=example.net polrec.p=reject",
                 facts: [
@@ -94,16 +94,16 @@ extension EndToEnd {
             Row(
                 name: "a domain that nobody serves: temperror, and it flows",
                 mailFrom: "ann@absent.test", author: "ann@absent.test",
-                found: "spf=temperror (absent.test not available: SERVFAIL) mailfrom=absent.test, \(mx), dkim=none, "
-                    + "dmarc=temperror (no answer for absent.test: SERVFAIL) author=absent.test",
+                found: "dmarc=temperror (no answer for absent.test: SERVFAIL) author=absent.test, spf=temperror "
+                    + "(absent.test not available: SERVFAIL) mailfrom=absent.test, \(mx), dkim=none",
                 told: "spf=temperror reason=\"absent.test not available\" smtp.mailfrom=ann@absent.test; \(toldMX); "
                     + "dkim=none; dmarc=temperror reason=\"policy record not available\" header.from=absent.test",
                 facts: ["absent.test temperror none - p=- rua=-", "spf mfrom absent.test temperror", factMX]),
             Row(
                 name: "a spoof is marked", mailFrom: "ann@bank.example", author: "ann@bank.example",
                 action: "quarantine",
-                found: "spf=fail (-all) mailfrom=bank.example, \(mx), dkim=none, dmarc=fail (neither SPF nor DKIM "
-                    + "passed) author=bank.example p=reject, override=local_policy",
+                found: "dmarc=fail (neither SPF nor DKIM passed) author=bank.example p=reject, "
+                    + "override=local_policy, spf=fail (-all) mailfrom=bank.example, \(mx), dkim=none",
                 told: "spf=fail (-all) smtp.mailfrom=ann@bank.example; \(toldMX); dkim=none; dmarc=fail "
                     + "reason=\"neither SPF nor DKIM passed\" header.from=bank.example polrec.p=reject",
                 mark: "quarantine (dmarc bank.example)",
@@ -112,8 +112,8 @@ extension EndToEnd {
                 name: "a mark that came along is not ours", mailFrom: "cy@example.net",
                 fields: "Postern-Disposition: quarantine (dmarc example.net)\npostern-disposition : accept\n",
                 author: "cy@example.net",
-                found: "spf=pass (ip4:192.0.2.0/24) mailfrom=example.net, \(mx), dkim=none, "
-                    + "dmarc=pass author=example.net p=reject, 2 Postern-Disposition removed",
+                found: "dmarc=pass author=example.net p=reject, spf=pass (ip4:192.0.2.0/24) mailfrom=example.net, "
+                    + "\(mx), dkim=none, 2 Postern-Disposition removed",
                 told: "spf=pass (ip4:192.0.2.0/24) smtp.mailfrom=cy@example.net; \(toldMX); dkim=none; "
                     + "dmarc=pass header.from=example.net polrec.p=reject",
                 facts: [
@@ -128,8 +128,8 @@ extension EndToEnd {
 
                     """,
                 author: "ann@watched.example",
-                found: "spf=fail (-all) mailfrom=watched.example, \(mx), dkim=none, dmarc=fail (neither SPF nor DKIM "
-                    + "passed) author=watched.example p=none",
+                found: "dmarc=fail (neither SPF nor DKIM passed) author=watched.example p=none, spf=fail (-all) "
+                    + "mailfrom=watched.example, \(mx), dkim=none",
                 told: "spf=fail (-all) smtp.mailfrom=ann@watched.example; \(toldMX); dkim=none; "
                     + "dmarc=fail reason=\"neither SPF nor DKIM passed\" header.from=watched.example polrec.p=none",
                 facts: ["watched.example fail none - p=none rua=-", "spf mfrom watched.example fail", factMX]),
@@ -140,8 +140,8 @@ extension EndToEnd {
             Row(
                 name: "t=y: one level below", mailFrom: "ann@trial.example", author: "ann@trial.example",
                 action: "quarantine",
-                found: "spf=fail (-all) mailfrom=trial.example, \(mx), dkim=none, dmarc=fail (neither SPF nor DKIM "
-                    + "passed) author=trial.example p=reject t=y, override=policy_test_mode",
+                found: "dmarc=fail (neither SPF nor DKIM passed) author=trial.example p=reject t=y, "
+                    + "override=policy_test_mode, spf=fail (-all) mailfrom=trial.example, \(mx), dkim=none",
                 told: "spf=fail (-all) smtp.mailfrom=ann@trial.example; \(toldMX); dkim=none; dmarc=fail (t=y) "
                     + "reason=\"neither SPF nor DKIM passed\" header.from=trial.example polrec.p=reject",
                 mark: "quarantine (dmarc trial.example)",
@@ -152,8 +152,8 @@ extension EndToEnd {
             Row(
                 name: "sp governs a subdomain that exists", mailFrom: "ann@shop.bank.example",
                 author: "ann@shop.bank.example", action: "quarantine",
-                found: "spf=none (no SPF record) mailfrom=shop.bank.example, \(mx), dkim=none, dmarc=fail (neither "
-                    + "SPF nor DKIM passed) author=shop.bank.example sp=quarantine at=bank.example",
+                found: "dmarc=fail (neither SPF nor DKIM passed) author=shop.bank.example sp=quarantine "
+                    + "at=bank.example, spf=none (no SPF record) mailfrom=shop.bank.example, \(mx), dkim=none",
                 told: "spf=none reason=\"no SPF record\" smtp.mailfrom=ann@shop.bank.example; \(toldMX); dkim=none; "
                     + "dmarc=fail (sp=quarantine) reason=\"neither SPF nor DKIM passed\" "
                     + "header.from=shop.bank.example polrec.p=reject polrec.domain=bank.example",
@@ -165,10 +165,9 @@ extension EndToEnd {
                 name: "a mailing list that broke the signature", mailFrom: "talk-bounces@lists.example",
                 fields: "List-Id: Talk <talk.lists.example>\n", author: "ann@bank.example",
                 signers: ["bank.example"], footer: "-- \nTalk, the list\n", action: "quarantine",
-                found: "spf=pass (ip4:192.0.2.7) mailfrom=lists.example, \(mx), "
-                    + "dkim=fail (body hash did not verify) d=bank.example s=s1 a=ed25519-sha256, "
-                    + "dmarc=fail (nothing that passed is aligned) author=bank.example p=reject, "
-                    + "override=mailing_list",
+                found: "dmarc=fail (nothing that passed is aligned) author=bank.example p=reject, "
+                    + "override=mailing_list, spf=pass (ip4:192.0.2.7) mailfrom=lists.example, \(mx), dkim=fail "
+                    + "(body hash did not verify) d=bank.example s=s1 a=ed25519-sha256",
                 told: "spf=pass (ip4:192.0.2.7) smtp.mailfrom=talk-bounces@lists.example; \(toldMX); "
                     + "dkim=fail (256-bit key) reason=\"body hash did not verify\" header.d=bank.example "
                     + "header.i=@bank.example header.s=s1 header.a=ed25519-sha256 header.b=*; dmarc=fail "
@@ -188,8 +187,8 @@ extension EndToEnd {
                 forbidden + "neither SPF nor DKIM passed",
                 Row(
                     name: "a spoof", mailFrom: "ann@bank.example", author: "ann@bank.example",
-                    found: "spf=fail (-all) mailfrom=bank.example, \(mx), dkim=none, dmarc=fail (neither SPF nor DKIM "
-                        + "passed) author=bank.example p=reject",
+                    found: "dmarc=fail (neither SPF nor DKIM passed) author=bank.example p=reject, spf=fail (-all) "
+                        + "mailfrom=bank.example, \(mx), dkim=none",
                     facts: ["bank.example fail reject - \(bank)", "spf mfrom bank.example fail", factMX])
             ),
             (
@@ -197,8 +196,9 @@ extension EndToEnd {
                 Row(
                     name: "a spoof with a valid signature of another domain", mailFrom: "eve@evil.example",
                     author: "ann@bank.example", signers: ["evil.example"],
-                    found: "spf=pass (ip4:192.0.2.7) mailfrom=evil.example, \(mx), dkim=pass d=evil.example s=s1 "
-                        + "a=ed25519-sha256, dmarc=fail (nothing that passed is aligned) author=bank.example p=reject",
+                    found: "dmarc=fail (nothing that passed is aligned) author=bank.example p=reject, spf=pass "
+                        + "(ip4:192.0.2.7) mailfrom=evil.example, \(mx), dkim=pass d=evil.example s=s1 "
+                        + "a=ed25519-sha256",
                     facts: [
                         "bank.example fail reject - \(bank)", "spf mfrom evil.example pass", factMX,
                         "dkim evil.example pass",
@@ -210,8 +210,8 @@ extension EndToEnd {
                 Row(
                     name: "np governs a subdomain that does not exist", mailFrom: "ann@nowhere.bank.example",
                     author: "ann@nowhere.bank.example",
-                    found: "spf=none (no SPF record) mailfrom=nowhere.bank.example, \(mx), dkim=none, dmarc=fail "
-                        + "(neither SPF nor DKIM passed) author=nowhere.bank.example np=reject at=bank.example",
+                    found: "dmarc=fail (neither SPF nor DKIM passed) author=nowhere.bank.example np=reject "
+                        + "at=bank.example, spf=none (no SPF record) mailfrom=nowhere.bank.example, \(mx), dkim=none",
                     facts: [
                         "nowhere.bank.example fail reject - \(bank)", "spf mfrom nowhere.bank.example none", factMX,
                     ])
@@ -220,8 +220,8 @@ extension EndToEnd {
                 "550 5.7.1 Message cannot be authenticated: no From field",
                 Row(
                     name: "no From field", mailFrom: "cy@example.net", author: "",
-                    found: "spf=pass (ip4:192.0.2.0/24) mailfrom=example.net, \(mx), dkim=none, dmarc=permerror "
-                        + "(no From field), override=local_policy",
+                    found: "dmarc=permerror (no From field), override=local_policy, spf=pass (ip4:192.0.2.0/24) "
+                        + "mailfrom=example.net, \(mx), dkim=none",
                     facts: ["- permerror reject local_policy p=- rua=-", "spf mfrom example.net pass", factMX])
             ),
             (
@@ -229,8 +229,8 @@ extension EndToEnd {
                 Row(
                     name: "two From fields", mailFrom: "cy@example.net", fields: "From: Ann <ann@bank.example>\n",
                     author: "cy@example.net",
-                    found: "spf=pass (ip4:192.0.2.0/24) mailfrom=example.net, \(mx), dkim=none, dmarc=permerror "
-                        + "(several From fields), override=local_policy",
+                    found: "dmarc=permerror (several From fields), override=local_policy, spf=pass "
+                        + "(ip4:192.0.2.0/24) mailfrom=example.net, \(mx), dkim=none",
                     facts: ["- permerror reject local_policy p=- rua=-", "spf mfrom example.net pass", factMX])
             ),
             (
@@ -238,9 +238,9 @@ extension EndToEnd {
                 Row(
                     name: "two authors: each is judged, the strictest failing policy applies",
                     mailFrom: "eve@evil.example", author: "eve@evil.example>, Ann <ann@bank.example",
-                    found: "spf=pass (ip4:192.0.2.7) mailfrom=evil.example, \(mx), dkim=none, dmarc=pass "
-                        + "author=evil.example p=none, dmarc=fail (nothing that passed is aligned) "
-                        + "author=bank.example p=reject",
+                    found: "dmarc=fail (nothing that passed is aligned) author=bank.example p=reject, dmarc=pass "
+                        + "author=evil.example p=none, spf=pass (ip4:192.0.2.7) mailfrom=evil.example, \(mx), "
+                        + "dkim=none",
                     facts: [
                         "evil.example pass reject local_policy p=none rua=-", "spf mfrom evil.example pass", factMX,
                         "bank.example fail reject - \(bank)", "spf mfrom evil.example pass", factMX,

@@ -1,11 +1,12 @@
+import Foundation
 import PosternAuth
 import PosternDNS
-import PosternDaemon
 import PosternMail
 import PosternMilter
 import TestSupport
 import Testing
 
+@testable import PosternDaemon
 @testable import postern_dmarc
 
 @Suite("postern-dmarc, message by message")
@@ -84,15 +85,36 @@ struct JudgingFilterTests {
 
     // MARK: Caps and state
 
-    @Test("many signatures with long names push nothing out of the log line")
-    func longLine() throws {
-        let bench = try JudgingBench(zone: Self.zone)
+    @Test(
+        "many signatures with long names push nothing out of a line, in either form of the log",
+        arguments: ["", "[dmarc]\non_reject = \"reject\"\n", "[dmarc]\non_reject = \"reject\"\nshadow = true\n"])
+    func longLine(_ configuration: String) throws {
+        let bench = try JudgingBench(configuration, zone: Self.zone)
         let long = String(repeating: String(repeating: "a", count: 60) + ".", count: 3)
-        let message = try TimeTests.signed(by: (0..<8).map { "\(long)s\($0).example" })
-        _ = bench.session("198.51.100.9").send(message)
-        let line = try #require(bench.log.lines.last)
-        #expect(line.utf8.count < 2048, "a line of a log has 4096 octets at most")
-        #expect(line.contains(", dkim: 4 more, dmarc=fail ") && line.contains("; from=<ann@example.org>"), "\(line)")
+        var message = try TimeTests.signed(by: (0..<8).map { "\(long)s\($0).example" })
+        message.header.append(HeaderField("Authentication-Results", "example.net; dkim=pass"))
+        let verdict = bench.session("198.51.100.9").send(message, from: "eve@\(long)example")
+        guard case .outcome(let line) = bench.log.events.last else { return #expect(Bool(false), "no line") }
+        let refused = verdict.reply != nil
+        #expect(refused == configuration.hasSuffix("on_reject = \"reject\"\n"))
+        let start = refused ? "550 5.7.26 DMARC policy of example.org (p=reject) forbids this message: " : "dmarc=fail "
+        #expect(line.text.hasPrefix(start))
+        for fact in [
+            "dmarc=fail (neither SPF nor DKIM passed) author=example.org p=reject", " mailfrom=\(long)example",
+        ] {
+            #expect(line.text.contains(fact), "\(line)")
+        }
+        #expect(line.text.contains(", would reject: 550 5.7.26 ") == configuration.contains("shadow"))
+        #expect(line.text.contains(", 1 Authentication-Results removed") == !refused)
+        #expect(
+            line.text.contains(
+                /, dkim=permerror \(no key in DNS\) d=a{60}\.a{60}\.a{60}\.s7\.example s=s a=rsa-sha256, \+7 more/))
+        #expect(line.text.utf8.count <= OutcomeLine.maxTextOctets)
+        // RFC 8259: one object, with the whole text.
+        let rendering = LogRendering(program: "postern-dmarc", pid: 1, format: .json)
+        let json = rendering.message(of: .outcome(line), at: UnixTime(seconds: 0))
+        let object = try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String: Any]
+        #expect(object?["text"] as? String == line.text)
     }
 
     @Test("a header over the caps has no signature that passes, and hides neither its author nor its forgeries")

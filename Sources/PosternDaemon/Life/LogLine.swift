@@ -14,7 +14,7 @@ struct LogRendering: Sendable {
     /// Longest line, its line end included: what one write(2) to a pipe does in one piece. Source: pipe(7), PIPE_BUF.
     static let maxLineOctets = 4096
     /// Longest text in a JSON object, so that the whole object fits, escapes and all.
-    static let maxJSONTextOctets = 768
+    static let maxJSONTextOctets = OutcomeLine.maxTextOctets
     /// Longest word in a JSON object that is Postfix's or ours: queue id, action, stage, protocol.
     static let maxWordOctets = 64
 
