@@ -1,127 +1,157 @@
-// postern-rate behind a real Postfix with the lines of contrib/postfix/main.cf.rate, and the check at RCPT that it
-// describes: what is allowed is accepted, the next recipient is deferred.
+// postern-rate behind a real Postfix with the lines of contrib/postfix/main.cf.rate and master.cf.rate: what is allowed is
+// accepted, the next recipient is deferred, whoever sends and however; what is not sent in the end is not counted; and
+// what was counted outlives the daemon.
 
 import Foundation
-import Glibc
 import PostfixHarness
+import Synchronization
 import Testing
 
 extension EndToEnd {
     @Suite("limits") struct Rate {
         @Test("three recipients are accepted, in one message and another; the fourth is deferred until it is cleared")
         func recipients() throws {
-            let host = try RateHost()
-            let first = try host.session("192.0.2.7").send(
+            let host = try RateHost(limits: RateTables.perClient(allow: "3/1h"))
+            let stranger = RateSender.stranger("192.0.2.7")
+            let first = try host.session(stranger).send(
                 from: "ann@example.org", to: ["bo@example.org", "cy@example.org"], RateHost.letter)
             #expect(first.queueID != nil, "\(first)")
-            let second = try host.session("192.0.2.7").send(
+            let second = try host.session(stranger).send(
                 from: "ann@example.org", to: ["bo@example.org"], RateHost.letter)
             #expect(second.queueID != nil, "\(second)")
-            let refused = try host.rcpt("192.0.2.7")
+            let refused = try host.rcpt(stranger)
             #expect(refused.code == 450 && "\(refused)".contains("Slow down"), "\(refused)")
             let line = try host.rate.await(line: "the warning") { $0.contains("limit per client over") }
             #expect(line.contains("192.0.2.7: 3 of 3 recipients in 3600s"), "\(line)")
-            #expect(try host.rcpt("192.0.2.8").isPositive)
+            #expect(try host.rcpt(.stranger("192.0.2.8")).isPositive)
             let listed = try host.postern(["limit", "list", "--over"])
             #expect(listed.status == 0 && listed.text.contains("192.0.2.7"), "\(listed)")
-            // What was counted is on the disk within a second.
-            try Await.until("the journal") { try host.journalOctets() > 0 }
             #expect(try host.postern(["limit", "clear", "192.0.2.7"]).status == 0)
-            #expect(try host.rcpt("192.0.2.7").isPositive)
+            #expect(try host.rcpt(stranger).isPositive)
         }
 
         @Test("SIGKILL: mail flows by default_action=DUNNO")
         func killed() throws {
-            let host = try RateHost()
+            let host = try RateHost(limits: RateTables.perClient(allow: "3/1h"))
             host.rate.kill()
             for _ in 0..<4 {
-                let reply = try host.session("192.0.2.7").send(
+                let reply = try host.session(.stranger("192.0.2.7")).send(
                     from: "ann@example.org", to: ["bo@example.org"], RateHost.letter)
                 #expect(reply.isPositive, "\(reply)")
             }
         }
+
+        @Test("what was counted outlives the daemon, killed or stopped")
+        func restarted() throws {
+            let host = try RateHost(limits: RateTables.twoHundred, accounts: ["ann"])
+            let ann = RateSender.account("ann")
+            let sent = try host.session(ann).send(from: "ann@example.org", to: Mailboxes.some(150), RateHost.letter)
+            #expect(sent.queueID != nil, "\(sent)")
+            // What was counted is on the disk within a second: with what was counted after it at the latest.
+            let octets = try host.journalOctets()
+            #expect(try host.rcpt(.stranger("192.0.2.9")).isPositive)
+            try Await.until("the journal to grow") { try host.journalOctets() > octets }
+            host.rate.kill()
+            try host.restart()
+            #expect(try host.standing("ann", in: "per account") == LimitStanding(used: 150))
+            let more = try host.session(ann).send(from: "ann@example.org", to: Mailboxes.some(40), RateHost.letter)
+            #expect(more.queueID != nil, "\(more)")
+            #expect(try host.rate.stop() == 0)
+            try host.restart()
+            #expect(try host.standing("ann", in: "per account") == LimitStanding(used: 190))
+            let client = try host.session(ann)
+            try client.expect("MAIL FROM:<ann@example.org>")
+            for recipient in Mailboxes.some(10) { try client.expect("RCPT TO:<\(recipient)>") }
+            #expect(try client.command("RCPT TO:<bo@example.org>").code == 450)
+        }
+
+        @Test("connections, messages and octets are counted where Postfix tells them")
+        func others() throws {
+            let host = try RateHost(limits: RateTables.others)
+            // Three connections with two messages each; the fourth is refused at its first recipient.
+            for _ in 0..<3 {
+                let client = try host.session(.stranger("192.0.2.1"))
+                for _ in 0..<2 {
+                    let reply = try client.send(from: "ann@example.net", to: ["bo@example.org"], RateHost.letter)
+                    #expect(reply.queueID != nil, "\(reply)")
+                }
+            }
+            #expect(try host.rcpt(.stranger("192.0.2.1")).code == 450)
+            #expect(try host.standing("192.0.2.1", in: "connections") == LimitStanding(used: 3, isOver: true))
+            // Four messages of two recipients on one connection, and one that is given up.
+            let client = try host.session(.stranger("192.0.3.1"))
+            for round in 0..<4 {
+                let recipients = ["bo@example.org", "cy@example.org"]
+                let reply = try client.send(from: "ann@example.net", to: recipients, RateHost.letter)
+                #expect(reply.queueID != nil, "\(reply)")
+                guard round == 0 else { continue }
+                try client.expect("MAIL FROM:<ann@example.net>")
+                try client.expect("RCPT TO:<bo@example.org>")
+                try client.expect("RSET")
+            }
+            #expect(try client.send(from: "ann@example.net", to: ["bo@example.org"], RateHost.letter).code == 450)
+            #expect(try host.standing("192.0.3.1", in: "messages") == LimitStanding(used: 4, isOver: true))
+            // What is announced counts at RCPT, what is not at the message's end.
+            let large = Array(repeating: Array("0123456789".utf8), count: 90).joined() + Array("\r\n".utf8)
+            let letter = RateHost.letter + Array(repeating: large, count: 3).joined()
+            let third = try host.session(.stranger("192.0.4.1"))
+            #expect(try third.send(from: "ann@example.net", to: ["bo@example.org"], letter).queueID != nil)
+            let atEnd = try third.send(from: "ann@example.net", to: ["bo@example.org"], letter)
+            #expect(atEnd.code == 450 && "\(atEnd)".contains("Slow down"), "\(atEnd)")
+            try third.expect("RSET")
+            try third.expect("MAIL FROM:<ann@example.net> SIZE=\(letter.count)")
+            #expect(try third.command("RCPT TO:<bo@example.org>").code == 450)
+        }
     }
 }
 
-/// A machine of this file's own: Postfix and postern-rate.
-private final class RateHost {
-    let postfix: PostfixInstance
-    let rate: Daemon
-    private let folder: TemporaryFolder
+/// Tables of the configuration.
+enum RateTables {
+    static func perClient(allow: String) -> String {
+        """
+        [[limit]]
+        name = "per client"
+        per = ["client"]
+        count = "recipients"
+        allow = ["\(allow)"]
+        except = ["127.0.0.0/8"]
+        action = "defer 4.7.1 Slow down"
 
-    static let letter = Array("From: Ann <ann@example.org>\r\nSubject: a letter\r\n\r\nHello\r\n".utf8)
+        """
+    }
 
-    // Users that no machine gives to anyone.
-    private static let group: gid_t = 64_100
-    private static let user: uid_t = 64_105
+    /// Each of a network's own.
+    static let others = [
+        ("connections", "192.0.2.0/24", "3/1h"), ("messages", "192.0.3.0/24", "4/1h"),
+        ("octets", "192.0.4.0/24", "5000/1h"),
+    ]
+    .map { count, network, allow in
+        """
+        [[limit]]
+        name = "\(count)"
+        per = ["client"]
+        count = "\(count)"
+        clients = ["\(network)"]
+        allow = ["\(allow)"]
+        action = "defer 4.7.1 Slow down"
 
-    init() throws {
-        guard let postfixGroup = getgrnam("postfix")?.pointee.gr_gid else { throw HarnessError("no group postfix") }
-        var settings = PostfixSettings()
-        settings.isChrooted = true
-        let shipped = SourceTree.root.appending(path: "contrib/postfix/main.cf.rate")
-        settings.mainLines = try String(contentsOf: shipped, encoding: .utf8).components(separatedBy: "\n")
-        settings.mainLines += [
-            "smtpd_recipient_restrictions = reject_unauth_destination, "
-                + "check_policy_service { unix:postern/rate.sock, timeout=5s, default_action=DUNNO }",
-            "virtual_mailbox_domains = example.org",
-            "virtual_mailbox_maps = inline:{ bo@example.org=box/, cy@example.org=box/ }",
-        ]
-        postfix = try PostfixInstance(settings)
-        folder = try TemporaryFolder(isGuarded: true)
-        for (name, mode) in [("run", 0o3770), ("state", 0o3770)] as [(String, mode_t)] {
-            let path = folder.file(name).path
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-            chown(path, 0, Self.group)
-            chmod(path, mode)
-        }
-        try folder.write(
-            "postern.toml",
-            """
-            [host]
-            name = "mx1.example.org"
-            [listen]
-            rate = "unix:\(postfix.socketPath("rate.sock"))"
-            control = "\(folder.path)/run"
-            [state]
-            directory = "\(folder.path)/state"
-            [log]
-            to = "stderr"
+        """
+    }.joined()
+
+    /// Of accounts and of strangers.
+    static let twoHundred =
+        perClient(allow: "200/1h") + """
             [[limit]]
-            name = "per client"
-            per = ["client"]
+            name = "per account"
+            per = ["sasl_username"]
             count = "recipients"
-            allow = ["3/1h"]
+            allow = ["200/1h"]
             action = "defer 4.7.1 Slow down"
 
-            """)
-        rate = try Daemon(
-            "postern-rate", configuration: folder.file("postern.toml").path,
-            as: DaemonIdentity(user: Self.user, group: Self.group, supplementaryGroups: [postfixGroup]))
-    }
+            """
+}
 
-    func journalOctets() throws -> Int {
-        try FileManager.default.attributesOfItem(atPath: folder.file("state/limits.journal").path)[.size] as? Int ?? 0
-    }
-
-    /// A stranger's session.
-    func session(_ address: String) throws -> SMTPClient {
-        let client = try postfix.connect()
-        try client.xclient(name: "mx.example.net", address: address)
-        try client.expect("EHLO mx.example.net")
-        return client
-    }
-
-    /// What is answered to one recipient, in a session of its own.
-    func rcpt(_ address: String) throws -> SMTPReply {
-        let client = try session(address)
-        try client.expect("MAIL FROM:<ann@example.org>")
-        return try client.command("RCPT TO:<bo@example.org>")
-    }
-
-    /// Runs the CLI.
-    func postern(_ arguments: [String]) throws -> ProgramResult {
-        try Program.run(
-            try Products.path("postern"), arguments + ["--config", folder.file("postern.toml").path])
-    }
+/// Recipients, none twice.
+enum Mailboxes {
+    static func some(_ count: Int) -> [String] { (1...count).map { "r\($0)@example.org" } }
 }

@@ -29,6 +29,7 @@ public final class PostfixInstance: Sendable {
         try Self.makeFolders(folder, isChrooted: settings.isChrooted)
         try folder.write("etc/main.cf", settings.main(folder: path))
         for (name, text) in settings.files { try folder.write("etc/\(name)", text) }
+        try Self.makeAccounts(settings, folder)
 
         // A free port may be taken by another before Postfix binds it: then other ones are tried.
         var chosen: [UInt16] = []
@@ -83,7 +84,10 @@ public final class PostfixInstance: Sendable {
     }
 
     /// Connects to a service.
-    public func connect(_ service: String? = nil) throws -> SMTPClient { try SMTPClient(port: try port(service)) }
+    /// - Parameter source: an address of 127.0.0.0/8 to come from.
+    public func connect(_ service: String? = nil, from source: String? = nil) throws -> SMTPClient {
+        try SMTPClient(port: try port(service), from: source)
+    }
 
     /// The queue ids of the mail that waits, with the reason in parentheses. Source: postqueue(1).
     public func queued() throws -> String { try command("postqueue", ["-p"]).text }
@@ -181,6 +185,25 @@ extension PostfixInstance {
             let octets = try? Data(contentsOf: URL(filePath: "/etc/\(name)"))  // Debian copies what there is, too
             if let octets { try folder.write("q/etc/\(name)", Array(octets)) }
         }
+    }
+}
+
+// MARK: Accounts
+
+extension PostfixInstance {
+    /// Puts the passwords where smtpd(8) looks for them. Source: saslpasswd2(8).
+    private static func makeAccounts(_ settings: PostfixSettings, _ folder: TemporaryFolder) throws {
+        guard !settings.accounts.isEmpty, let postfix = getpwnam("postfix")?.pointee else { return }
+        let database = "/etc/sasldb2"
+        try folder.write("etc/sasl/smtpd.conf", settings.sasl(database: database, folder: folder.path))
+        let file = folder.file("q" + database).path
+        for (user, password) in settings.accounts {
+            let result = try Program.run(
+                "/usr/sbin/saslpasswd2", ["-p", "-c", "-f", file, "-u", settings.hostName, user],
+                input: Array(password.utf8))
+            guard result.status == 0 else { throw HarnessError("saslpasswd2: \(result.errors)\(result.text)") }
+        }
+        chown(file, postfix.pw_uid, postfix.pw_gid)
     }
 }
 

@@ -35,6 +35,8 @@ public struct PostfixSettings: Sendable {
     public var mainLines: [String] = []
     /// More files in the configuration folder, by name.
     public var files: [String: String] = [:]
+    /// Logins and their passwords, for services with `smtpd_sasl_auth_enable=yes`. Needs sasl2-bin, libsasl2-modules.
+    public var accounts: [String: String] = [:]
     /// The smtpd services; the first one is the MX that strangers reach.
     public var services = [SMTPService("smtp")]
 
@@ -94,11 +96,23 @@ public struct PostfixSettings: Sendable {
             non_smtpd_milters = \(nonSMTPDMilters)
 
             """
+        let sasl = accounts.isEmpty ? "" : "cyrus_sasl_config_path = \(folder)/etc/sasl\n"
         // A parameter that the test sets is left out above: Postfix warns of one that stands there twice.
         func name(_ line: String) -> String { line.prefix { $0 != "=" }.trimmingCharacters(in: .whitespaces) }
         let chosen = Set(mainLines.filter { $0.contains("=") && !$0.hasPrefix("#") }.map(name))
         let kept = fixed.components(separatedBy: "\n").filter { !chosen.contains(name($0)) }
-        return (kept + mainLines).joined(separator: "\n") + "\n"
+        return (kept + mainLines).joined(separator: "\n") + "\n" + sasl
+    }
+
+    /// Cyrus SASL's settings for smtpd(8), which reads the passwords chrooted. Source: SASL_README.
+    func sasl(database: String, folder: String) -> String {
+        """
+        pwcheck_method: auxprop
+        auxprop_plugin: sasldb
+        mech_list: PLAIN
+        sasldb_path: \(isChrooted ? "" : folder + "/q")\(database)
+
+        """
     }
 
     /// - Parameter ports: one for each of `services`.

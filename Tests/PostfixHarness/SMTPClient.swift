@@ -1,4 +1,5 @@
-// A small blocking SMTP client for tests: octets go out as given, replies come back whole. No pipelining, no TLS.
+// A small blocking SMTP client for tests: octets go out as given, replies come back whole. It waits for each reply,
+// unless a test asks for a pipeline. No TLS.
 
 import Foundation
 import Glibc
@@ -25,12 +26,14 @@ public final class SMTPClient {
     public private(set) var greeting = SMTPReply(code: 0, lines: [])
 
     /// Connects to 127.0.0.1 and reads the greeting.
-    public init(port: UInt16) throws {
+    /// - Parameter source: an address of 127.0.0.0/8 to connect from, to be a client of its own; default: 127.0.0.1.
+    public init(port: UInt16, from source: String? = nil) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw HarnessError.system("socket") }
         var limit = timeval(tv_sec: 60, tv_usec: 0)  // against hangs only
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        if let source { try bind(to: source) }
         var address = LoopbackAddress.make(port: port)
         let connected = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
@@ -46,6 +49,17 @@ public final class SMTPClient {
     }
 
     deinit { close(descriptor) }
+
+    private func bind(to source: String) throws {
+        var address = LoopbackAddress.make(port: 0)
+        guard inet_pton(AF_INET, source, &address.sin_addr) == 1 else { throw HarnessError("\(source) is no address") }
+        let bound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard bound == 0 else { throw HarnessError.system("bind to \(source)") }
+    }
 
     /// Sends a command and reads its reply.
     @discardableResult
@@ -70,6 +84,17 @@ public final class SMTPClient {
         var line = "XCLIENT NAME=\(name) ADDR=\(address) PORT=\(port)"
         if let login { line += " LOGIN=\(login)" }
         try expect(line)
+    }
+
+    /// Logs in with AUTH PLAIN; EHLO has been said. Source: RFC 4616 §2.
+    public func login(_ user: String, _ password: String) throws {
+        try expect("AUTH PLAIN \(Data("\0\(user)\0\(password)".utf8).base64EncodedString())")
+    }
+
+    /// Sends commands in one piece, and reads all replies after it. Source: RFC 2920 §3.1.
+    public func pipeline(_ commands: [String]) throws -> [SMTPReply] {
+        try write(commands.flatMap { Array("\($0)\r\n".utf8) })
+        return try commands.map { _ in try reply() }
     }
 
     /// One transaction to its end.
