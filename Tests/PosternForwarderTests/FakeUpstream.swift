@@ -64,9 +64,7 @@ final class FakeUpstream: Sendable {
 
     init(_ script: @escaping @Sendable (ReceivedQuery) -> Reaction) throws {
         self.script = script
-        (datagrams, port) = try Self.bound(SOCK_DGRAM, port: 0)
-        (listener, _) = try Self.bound(SOCK_STREAM, port: port)
-        guard listen(listener, 16) == 0 else { throw SetupError(errno) }
+        (datagrams, listener, port) = try Self.pair()
         Self.spawn { self.serveDatagrams() }
         Self.spawn { self.serveStreams() }
     }
@@ -106,6 +104,26 @@ final class FakeUpstream: Sendable {
 
     // MARK: Sockets
 
+    /// A datagram socket and a listener at one port: one that is free for UDP may be another's for TCP.
+    private static func pair() throws -> (datagrams: CInt, listener: CInt, port: UInt16) {
+        var tries = 0
+        while true {
+            let (datagrams, port) = try bound(SOCK_DGRAM, port: 0)
+            do {
+                let (listener, _) = try bound(SOCK_STREAM, port: port)
+                guard listen(listener, 16) == 0 else {
+                    close(listener)
+                    throw SetupError(errno)
+                }
+                return (datagrams, listener, port)
+            } catch {
+                close(datagrams)
+                tries += 1
+                if tries == 50 { throw error }
+            }
+        }
+    }
+
     private static func bound(_ type: __socket_type, port: UInt16) throws -> (CInt, UInt16) {
         let descriptor = socket(AF_INET, CInt(type.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()
@@ -118,7 +136,10 @@ final class FakeUpstream: Sendable {
                 bind(descriptor, $0, length) == 0 ? getsockname(descriptor, $0, &length) : -1
             }
         }
-        guard status == 0 else { throw SetupError(errno) }
+        guard status == 0 else {
+            defer { close(descriptor) }
+            throw SetupError(errno)
+        }
         return (descriptor, UInt16(bigEndian: address.sin_port))
     }
 

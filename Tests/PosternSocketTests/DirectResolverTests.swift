@@ -6,6 +6,27 @@ import Testing
 
 @testable import PosternSocket
 
+/// A datagram socket and a listener at one port: one that is free for UDP may be another's for TCP.
+private struct Place: ~Copyable {
+    let port: UInt16
+    let datagrams: Socket
+    let streams: Socket
+
+    init(tries: Int = 50) throws {
+        let datagrams = try Socket.listen(.udp(host: "127.0.0.1", port: 0))
+        let port = datagrams.boundPort ?? 0
+        do {
+            streams = try .listen(.tcp(host: "127.0.0.1", port: port))
+        } catch {
+            guard tries > 1 else { throw error }
+            self = try Place(tries: tries - 1)
+            return
+        }
+        self.port = port
+        self.datagrams = datagrams
+    }
+}
+
 /// A DNS server on loopback UDP and TCP that does what a test tells it.
 final class FakeUpstream: Sendable {
     let port: UInt16
@@ -20,9 +41,10 @@ final class FakeUpstream: Sendable {
         udp: @escaping @Sendable (FakeQuery, Int) -> [[UInt8]],
         tcp: @escaping @Sendable (FakeQuery) -> [UInt8] = { $0.reply() }
     ) throws {
-        datagrams = try .listen(.udp(host: "127.0.0.1", port: 0))
-        port = datagrams.boundPort ?? 0
-        streams = try .listen(.tcp(host: "127.0.0.1", port: port))
+        let place = try Place()
+        port = place.port
+        datagrams = place.datagrams
+        streams = place.streams
         threads.enter()
         Foundation.Thread.detachNewThread { [self] in
             defer { threads.leave() }
