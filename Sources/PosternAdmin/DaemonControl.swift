@@ -83,10 +83,11 @@ struct DaemonControl {
         }
     }
 
-    func ask(_ daemon: DaemonName, _ request: String) -> DaemonAnswer {
+    /// - Parameter limit: longest wait for all of the answer.
+    func ask(_ daemon: DaemonName, _ request: String, within limit: Duration = Self.maxWait) -> DaemonAnswer {
         let octets: [UInt8]
         do throws(SocketError) {
-            octets = try ControlClient.ask(endpoint(daemon), request, until: .after(Self.maxWait))
+            octets = try ControlClient.ask(endpoint(daemon), request, until: .after(limit))
         } catch {
             return Self.answer(error)
         }
