@@ -20,23 +20,22 @@ struct DNSBLHealthTests {
         let health: DNSBLHealth
         let well: ChangingWell
         let clock: ScriptedClock
-        let told = Mutex<[DNSBLNotice]>([])
+        let told: Told
 
         init(_ lists: [DNSBLListSettings], _ zone: String, clock: ScriptedClock, isProved: Bool = true) throws {
             self.clock = clock
             well = try ChangingWell(zone)
-            let box = Box()
-            health = DNSBLHealth(lists) { notice in box.rig?.told.withLock { $0.append(notice) } }
+            let told = Told()
+            self.told = told
+            health = DNSBLHealth(lists) { notice in told.notices.withLock { $0.append(notice) } }
             judge = DNSBLJudge(dnsblSettings(lists), health: health)
-            box.set(self)
             if isProved { probe() }
             well.forget()
         }
 
-        private final class Box: Sendable {
-            private let kept = Mutex<Rig?>(nil)
-            var rig: Rig? { kept.withLock { $0 } }
-            func set(_ rig: Rig) { kept.withLock { $0 = rig } }
+        /// What was told; beside the rig, so that nothing holds itself.
+        final class Told: Sendable {
+            let notices = Mutex<[DNSBLNotice]>([])
         }
 
         func probe(after time: Duration = .zero) {
@@ -56,7 +55,7 @@ struct DNSBLHealthTests {
         }
 
         var states: [DNSBLListStatus.State] { health.statuses.map(\.state) }
-        var notices: [String] { told.withLock { $0.map(\.text) } }
+        var notices: [String] { told.notices.withLock { $0.map(\.text) } }
     }
 
     private static let well = testEntries("l.example") + "7.2.0.192.l.example. A 127.0.0.2\n"
@@ -316,7 +315,7 @@ struct DNSBLHealthTests {
             }
             rig.probe(after: .seconds(7200))
         }
-        let changes = rig.told.withLock { $0.map(\.change) }
+        let changes = rig.told.notices.withLock { $0.map(\.change) }
         #expect(changes == (0..<20).map { $0 % 2 == 0 ? .suspended : .returned })
     }
 }
