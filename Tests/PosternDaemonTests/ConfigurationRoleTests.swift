@@ -153,6 +153,22 @@ struct ConfigurationRoleTests {
                 []
             ),
             (
+                "a policy of quarantine that is taken more seriously than one of reject",
+                "[dmarc]\non_quarantine = \"hold\"\n",
+                [
+                    "2:17: dmarc.on_quarantine: mail fares worse where its author asks for less: \"hold\" is stricter than "
+                        + "dmarc.on_reject, which is \"quarantine\""
+                ]
+            ),
+            (
+                "the same by a milder on_reject", "[dmarc]\non_reject = \"accept\"\n",
+                [
+                    "1:1: dmarc.on_quarantine: mail fares worse where its author asks for less: \"quarantine\" is stricter "
+                        + "than dmarc.on_reject, which is \"accept\""
+                ]
+            ),
+            ("both alike", "[dmarc]\non_reject = \"hold\"\non_quarantine = \"hold\"\n", []),
+            (
                 "a score that defers nobody", "[dnsbl]\ndefer_score = 4\n",
                 ["2:15: dnsbl.defer_score: nobody is deferred: clients with a score of 4 are rejected"]
             ),
