@@ -40,9 +40,9 @@ struct MessageFile {
     func findings(settings: DKIMVerificationSettings, dns: any DNSAnswering, now: UnixTime) -> [DKIMFinding] {
         // A header over the caps is its sender's doing: never a pass, never a check left out (DESIGN §1, rule 7).
         guard header.isComplete else { return [DKIMFinding(result: .permerror, reason: .headerTooLarge)] }
-        let domain: DomainName? = if case .one(let mailbox) = author { mailbox.domain } else { nil }
         let verification = DKIMVerification(
-            header: header.fields, author: domain, settings: settings, keys: PublicKeyCache(), now: now)
+            header: header.fields, authors: author.mailboxes.map(\.domain), settings: settings,
+            keys: PublicKeyCache(), now: now)
         verification.update(body.span)
         return verification.finish(dns: dns)
     }

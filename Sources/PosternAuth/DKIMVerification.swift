@@ -60,13 +60,14 @@ public final class DKIMVerification {
 
     /// Reads the signatures of a message.
     ///
-    /// Those whose `d=` could align with the author come first, then the others, and those that cannot pass anyway come
+    /// Those whose `d=` could align with an author come first, then the others, and those that cannot pass anyway come
     /// last, until `maxSignatures` are chosen.
     /// - Parameter header: all fields, top to bottom.
-    /// - Parameter author: domain of RFC5322.From, or `nil` when there is no usable one.
+    /// - Parameter authors: domains of RFC5322.From; of several each is judged, and one that fails decides (RFC 9989
+    ///   §11.5). None when there is no usable one.
     /// - Source: RFC 6376 §6.1.1.
     public init(
-        header: [HeaderField], author: DomainName?, settings: DKIMVerificationSettings, keys: PublicKeyCache,
+        header: [HeaderField], authors: [DomainName], settings: DKIMVerificationSettings, keys: PublicKeyCache,
         now: UnixTime
     ) {
         self.settings = settings
@@ -81,7 +82,7 @@ public final class DKIMVerification {
                 let signature = try DKIMSignature(value: field.value, facts: &finding)
                 if signature.algorithm == .rsaSHA1 { throw .refused(.sha1) }  // RFC 8301 §3.1
                 if signature.isExpired(at: now) { throw .permanent(.expired) }
-                candidates.append((Self.rank(signature.domain, author), position, signature, finding))
+                candidates.append((Self.rank(signature.domain, authors), position, signature, finding))
             } catch {
                 finding.result = error.result
                 finding.reason = error.reason
@@ -112,10 +113,12 @@ public final class DKIMVerification {
     /// A rank above every other: the signature cannot pass.
     private static let unusableRank = 4
 
-    /// How likely a SDID aligns with the author's domain; the lowest is judged first. A common ancestor of two labels
+    /// How likely a SDID aligns with an author's domain; the lowest is judged first. A common ancestor of two labels
     /// is enough to be possible, since the organizational domain is not known yet (RFC 9989 §4.10).
-    private static func rank(_ domain: DomainName, _ author: DomainName?) -> Int {
-        guard let author else { return 3 }
+    private static func rank(_ domain: DomainName, _ authors: [DomainName]) -> Int {
+        authors.map { rank(domain, $0) }.min() ?? 3
+    }
+    private static func rank(_ domain: DomainName, _ author: DomainName) -> Int {
         if domain == author { return 0 }
         if author.isEqualOrBelow(domain) || domain.isEqualOrBelow(author) { return 1 }
         return domain.suffix(labels: 2) == author.suffix(labels: 2) ? 2 : 3

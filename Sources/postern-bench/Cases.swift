@@ -77,7 +77,7 @@ enum Cases {
 
     private static func verify(_ header: [HeaderField], _ body: [UInt8], _ keys: PublicKeyCache, _ dns: TableDNS) throws
     {
-        let verification = DKIMVerification(header: header, author: nil, settings: .init(), keys: keys, now: now)
+        let verification = DKIMVerification(header: header, authors: [], settings: .init(), keys: keys, now: now)
         feed(body) { verification.update($0) }
         let findings = verification.finish(dns: dns)
         guard findings.map(\.result) == [.pass] else { throw BenchError.wrongResult("\(findings)") }

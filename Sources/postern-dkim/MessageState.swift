@@ -73,10 +73,9 @@ struct MessageState {
     /// A stranger's.
     private mutating func beginVerification(_ service: SigningService) {
         guard header.isComplete else { return }
-        let domain: DomainName? = if case .one(let mailbox) = author.finding { mailbox.domain } else { nil }
         verification = DKIMVerification(
-            header: header.fields, author: domain, settings: service.verification, keys: service.publicKeys,
-            now: service.now())
+            header: header.fields, authors: author.finding.mailboxes.map(\.domain), settings: service.verification,
+            keys: service.publicKeys, now: service.now())
     }
 
     // MARK: Body

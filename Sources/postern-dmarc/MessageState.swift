@@ -78,7 +78,7 @@ struct MessageState {
             session: session, envelope: envelope, hasReceived: header.hasReceived, settings: service.origin)
         guard origin == .stranger, header.isComplete else { return }
         verification = DKIMVerification(
-            header: header.fields, author: author.finding.mailboxes.first?.domain, settings: service.verification,
+            header: header.fields, authors: author.finding.mailboxes.map(\.domain), settings: service.verification,
             keys: service.publicKeys, now: service.clocks.now())
     }
 

@@ -28,14 +28,13 @@ private struct OneAnswer: DNSAnswering {
     }
     let message = MessageText(octets: input.remainder())
     let settings = DKIMVerificationSettings(minRSABits: choice & 1 == 0 ? 512 : 1024, maxSignatures: 4)
-    let author: DomainName? =
-        if case .one(let mailbox) = AuthorFinding.author(of: message.header) { mailbox.domain } else { nil }
+    let authors = AuthorFinding.author(of: message.header).mailboxes.map(\.domain)
     // Of the time of RFC 6376's and RFC 8463's examples, or later.
     let now = UnixTime(seconds: choice & 2 == 0 ? 1_528_637_909 : 4_000_000_000)
 
     func findings(_ feed: (DKIMVerification) -> Void) -> [DKIMFinding] {
         let verification = DKIMVerification(
-            header: message.header, author: author, settings: settings, keys: PublicKeyCache(capacity: 4), now: now)
+            header: message.header, authors: authors, settings: settings, keys: PublicKeyCache(capacity: 4), now: now)
         feed(verification)
         return verification.finish(dns: OneAnswer(records: records))
     }

@@ -119,12 +119,13 @@ func sign(
 
 /// Judges a message's signatures.
 func verify(
-    _ message: TestMessage, dns: some DNSAnswering, author: String? = TestKeys.domain,
+    _ message: TestMessage, dns: some DNSAnswering, authors: [String] = [TestKeys.domain],
     settings: DKIMVerificationSettings = DKIMVerificationSettings(), now: UnixTime = testNow,
     chunks: ClosedRange<Int> = 65_535...65_535, keys: PublicKeyCache = PublicKeyCache()
 ) throws -> [DKIMFinding] {
     let verification = DKIMVerification(
-        header: message.header, author: try author.map { try DomainName($0) }, settings: settings, keys: keys, now: now)
+        header: message.header, authors: try authors.map { try DomainName($0) }, settings: settings, keys: keys,
+        now: now)
     inChunks(message.body, sizes: chunks) { verification.update($0) }
     return verification.finish(dns: dns)
 }

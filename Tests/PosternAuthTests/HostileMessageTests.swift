@@ -25,9 +25,9 @@ struct HostileMessageTests {
         message = try sign(message, keys: [TestKeys.signing(.rsaSHA256), TestKeys.signing(.ed25519SHA256)])
         message.header.append(message.header.removeFirst())  // to the very bottom
         let zone = try TestKeys.zone()
-        func judged(_ max: Int, author: String? = "mail.example.com") throws -> [String] {
+        func judged(_ max: Int, authors: [String] = ["mail.example.com"]) throws -> [String] {
             let settings = DKIMVerificationSettings(maxSignatures: max)
-            return try verify(message, dns: zone, author: author, settings: settings).map {
+            return try verify(message, dns: zone, authors: authors, settings: settings).map {
                 "\($0.result.rawValue) \($0.domain?.description ?? "-")"
             }
         }
@@ -46,9 +46,14 @@ struct HostileMessageTests {
         #expect(try judged(9).filter { $0 == "policy a.test" }.count == 1)
         #expect(try judged(0) == [surplus])
         #expect(try judged(-1) == [surplus])
-        #expect(try judged(2, author: "example.com") == ["pass example.com", "pass example.com", surplus])
-        #expect(try judged(1, author: "example.com") == ["pass example.com", surplus])
-        #expect(try judged(2, author: nil) == ["pass example.com", "permerror other0.test", surplus])
+        #expect(try judged(2, authors: ["example.com"]) == ["pass example.com", "pass example.com", surplus])
+        #expect(try judged(1, authors: ["example.com"]) == ["pass example.com", surplus])
+        #expect(try judged(2, authors: []) == ["pass example.com", "permerror other0.test", surplus])
+        // RFC 9989 §11.5: each of several authors is judged, so that none may be starved.
+        #expect(
+            try judged(3, authors: ["other4.test", "example.com"])
+                == ["pass example.com", "permerror other4.test", "pass example.com", surplus])
+        #expect(try judged(1, authors: ["nobody.test", "example.com"]) == ["pass example.com", surplus])
         let last = try verify(message, dns: zone, settings: DKIMVerificationSettings(maxSignatures: 1)).last
         #expect(last?.reason == .tooManySignatures)
     }

@@ -284,7 +284,7 @@ struct VerificationTests {
     func wantsBody() throws {
         func verification(_ message: TestMessage) throws -> DKIMVerification {
             DKIMVerification(
-                header: message.header, author: nil, settings: .init(), keys: PublicKeyCache(), now: testNow)
+                header: message.header, authors: [], settings: .init(), keys: PublicKeyCache(), now: testNow)
         }
         let key = try TestKeys.ed25519.get()
         #expect(try !verification(.plain).wantsBody)
