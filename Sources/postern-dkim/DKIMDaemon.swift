@@ -16,6 +16,7 @@ struct DKIMDaemon: RunningDaemon {
     private let socket: ServedSocket
 
     var openTransactions: Int { server.transactions.current }
+    var longestTransaction: Duration { SigningService.dnsBudget }
     var counters: [CounterReading] { service.current.counters.readings }
     var histograms: [HistogramReading] { service.current.histograms.readings }
 

@@ -17,6 +17,7 @@ struct DMARCDaemon: RunningDaemon {
     private let socket: ServedSocket
 
     var openTransactions: Int { server.transactions.current }
+    var longestTransaction: Duration { VerdictTime.longest }
     var counters: [CounterReading] { service.current.counters.readings + facts.counters }
     var gauges: [CounterReading] { facts.gauges }
     var histograms: [HistogramReading] { service.current.histograms.readings }

@@ -12,7 +12,7 @@ final class FactKeeping: Sendable {
     private let hasEnded = Atomic<Bool>(false)
 
     /// How long the end waits for the last facts: a disk that hangs must not keep the daemon from stopping.
-    private static let stopLimit = Duration.seconds(5)
+    static let stopLimit = Duration.seconds(5)
 
     /// Nothing is opened before the first fact.
     init(_ configuration: Configuration, log: any LogSink) throws(SocketError) {

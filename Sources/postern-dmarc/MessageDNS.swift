@@ -4,26 +4,37 @@
 
 import PosternDNS
 import PosternMail
+import PosternSocket
 
 final class MessageDNS: DNSAnswering {
     private let view: (Duration) -> any DNSAnswering
-    private var current: any DNSAnswering
-    private var known: [Question: Answer]
+    private let clock: () -> MonotonicTime
+    private var known: [Question: Answer] = [:]
+    private var deadline: MonotonicTime
+    private var inSteps = false
+    /// How often a judge was told that there is no answer.
+    private(set) var failures = 0
 
+    /// Has no time to ask anything before `begin`.
     /// - Parameter view: a view of the well with a budget, which begins at the call.
-    /// - Parameter known: what was answered before.
-    init(_ view: @escaping (Duration) -> any DNSAnswering, within budget: Duration, known: [Question: Answer] = [:]) {
+    init(_ view: @escaping (Duration) -> any DNSAnswering, _ clock: @escaping () -> MonotonicTime) {
         self.view = view
-        self.known = known
-        current = view(budget)
+        self.clock = clock
+        deadline = clock()
     }
 
     /// What is asked from here on has this budget, which begins now.
-    func begin(within budget: Duration) { current = view(budget) }
+    /// - Parameter inSteps: questions come one after the other, and not all of them matter: SPF goes on without a client's
+    ///   name (RFC 7208 §5.5) or an explanation. Each wait takes half of what is left at most, so that a name at a tarpit
+    ///   leaves time for those that do matter.
+    func begin(within budget: Duration, inSteps: Bool = false) {
+        deadline = clock() + budget
+        self.inSteps = inSteps
+    }
 
-    /// What was answered; without failures, which may be over when they are asked again.
-    var answered: [Question: Answer] {
-        known.filter { _, answer in if case .temporaryFailure = answer { false } else { true } }
+    private var current: any DNSAnswering {
+        let left = max(.zero, deadline - clock())
+        return view(inSteps ? left / 2 : left)
     }
 
     func answers(to questions: [Question]) -> [Answer] {
@@ -35,7 +46,11 @@ final class MessageDNS: DNSAnswering {
         if !unknown.isEmpty {
             for (question, answer) in zip(unknown, current.answers(to: unknown)) { known[question] = answer }
         }
-        return questions.map { known[$0] ?? .temporaryFailure("no answer") }
+        return questions.map { question in
+            let answer = known[question] ?? .temporaryFailure("no answer")
+            if case .temporaryFailure = answer { failures += 1 }
+            return answer
+        }
     }
 
     func prefetch(_ questions: [Question]) { current.prefetch(questions.filter { known[$0] == nil }) }

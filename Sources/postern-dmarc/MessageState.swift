@@ -17,11 +17,8 @@ struct MessageState {
     private var marks = DispositionMarkCollector()
     private var hasListID = false
     private var origin: MailOrigin
-    /// What SPF found so far.
-    private var mailFrom: SPFFinding?
-    private var helo: SPFFinding?
-    /// What DNS answered to SPF so far.
-    private var known: [Question: Answer] = [:]
+    private var mailFrom = CheckedIdentity()
+    private var helo = CheckedIdentity()
     private var hasPrefetched = false
 
     init(_ session: SMTPSession, _ envelope: Envelope, _ service: JudgingService) {
@@ -36,29 +33,32 @@ struct MessageState {
 
     // MARK: Envelope
 
-    /// Asks SPF while the envelope comes in. If DNS does not answer for MAIL FROM in time, it is asked again at the end
-    /// of the message.
+    /// Asks SPF while the envelope comes in. What hangs on an answer that DNS did not give in time is asked again at
+    /// the end of the message.
     mutating func judgeEnvelope(_ service: JudgingService) {
         guard origin == .stranger else { return }
-        let dns = MessageDNS(service.dns, within: VerdictTime.envelope)
+        let dns = MessageDNS(service.dns, service.clocks.monotonic)
+        dns.begin(within: VerdictTime.envelope, inSteps: true)
         judgeMailFrom(service, dns)
         judgeHELO(service, dns)
-        known = dns.answered
     }
 
-    /// Judges MAIL FROM, if that was not done or ended in temperror. DMARC needs it whether or not it is told.
+    /// DMARC needs MAIL FROM whether or not it is told.
     private mutating func judgeMailFrom(_ service: JudgingService, _ dns: MessageDNS) {
-        guard let client, mailFrom.map({ $0.result == .temperror }) ?? true else { return }
-        mailFrom = SPFJudge.checkMailFrom(
-            envelope.mailFrom, client: client, helo: session.helo ?? [], receiver: service.hostName, dns: dns,
-            now: service.clocks.now())
+        guard let client, mailFrom.isOpen else { return }
+        mailFrom.check(by: dns) {
+            SPFJudge.checkMailFrom(
+                envelope.mailFrom, client: client, helo: session.helo ?? [], receiver: service.hostName, dns: dns,
+                now: service.clocks.now())
+        }
     }
 
-    /// Judges HELO, if that was not done and is to be told.
     private mutating func judgeHELO(_ service: JudgingService, _ dns: MessageDNS) {
-        guard let client, helo == nil, service.identities.contains(.helo) else { return }
-        helo = SPFJudge.checkHELO(
-            session.helo ?? [], client: client, receiver: service.hostName, dns: dns, now: service.clocks.now())
+        guard let client, helo.isOpen, service.identities.contains(.helo) else { return }
+        helo.check(by: dns) {
+            SPFJudge.checkHELO(
+                session.helo ?? [], client: client, receiver: service.hostName, dns: dns, now: service.clocks.now())
+        }
     }
 
     // MARK: Header and body
@@ -145,7 +145,8 @@ struct MessageState {
     private mutating func findings(_ service: JudgingService, isOverloaded: Bool) -> JudgedMessage {
         let time = VerdictTime(service.clocks.monotonic)
         let view = isOverloaded ? { _ in NoDNS(reason: "too many messages at once") } : service.dns
-        let dns = MessageDNS(view, within: VerdictTime.records, known: known)
+        let dns = MessageDNS(view, service.clocks.monotonic)
+        dns.begin(within: VerdictTime.records)
         _ = dns.answers(to: questions(service))  // in one batch; the judges find the answers below
         let policies = service.judge.policies(for: author.finding, dns: dns)
         // A header over the caps is its sender's doing: never a pass, never a check left out (DESIGN §1, rule 7).
@@ -153,15 +154,21 @@ struct MessageState {
             header.isComplete
             ? verification?.finish(dns: dns) ?? []
             : [DKIMFinding(result: .permerror, reason: .headerTooLarge)]
-        dns.begin(within: time.left(keeping: VerdictTime.walks))
-        judgeMailFrom(service, dns)
-        dns.begin(within: min(VerdictTime.helo, time.left(keeping: VerdictTime.walks)))
-        judgeHELO(service, dns)
+        // Without DNS a second look could only know less than the first.
+        if !isOverloaded || mailFrom.finding == nil {
+            dns.begin(within: time.left(keeping: VerdictTime.walks), inSteps: true)
+            judgeMailFrom(service, dns)
+        }
+        if !isOverloaded || helo.finding == nil {
+            dns.begin(within: min(VerdictTime.helo, time.left(keeping: VerdictTime.walks)), inSteps: true)
+            judgeHELO(service, dns)
+        }
         dns.begin(within: time.left())
         let dmarc = service.judge.findings(
-            policies, spf: mailFrom.flatMap { DMARCIdentifier($0) }, dkim: dkim, dns: dns)
+            policies, spf: mailFrom.finding.flatMap { DMARCIdentifier($0) }, dkim: dkim, dns: dns)
         return JudgedMessage(
-            client: client, spf: [mailFrom, helo].compactMap(\.self), dkim: dkim, dmarc: dmarc, hasListID: hasListID)
+            client: client, spf: [mailFrom.finding, helo.finding].compactMap(\.self), dkim: dkim, dmarc: dmarc,
+            hasListID: hasListID)
     }
 
     /// Keeps the facts for reports. A message that comes again is judged again: a deferral is no verdict.
@@ -174,5 +181,20 @@ struct MessageState {
                     time: now, queueID: envelope.queueID, client: client, dmarc: finding, discovery: service.discovery,
                     spf: message.spf, dkim: message.dkim, disposition: applied.disposition, override: applied.override))
         }
+    }
+}
+
+/// What SPF has found of an identity.
+private struct CheckedIdentity {
+    private(set) var finding: SPFFinding?
+    /// Whether there is none yet, or one that another answer of DNS could change: it was trouble, or nothing passed and
+    /// DNS had nothing to say of a name that may be left out (RFC 7208 §5.5, "ptr").
+    private(set) var isOpen = true
+
+    mutating func check(by dns: MessageDNS, _ judge: () -> SPFFinding) {
+        let failures = dns.failures
+        let found = judge()
+        isOpen = found.result == .temperror || (found.result != .pass && dns.failures > failures)
+        finding = found
     }
 }

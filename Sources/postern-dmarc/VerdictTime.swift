@@ -14,10 +14,14 @@ struct VerdictTime {
     /// For the authors' policies and the signatures' keys. They are asked in one batch, in which nobody waits for
     /// another: no other question can have any of this time.
     static let records = Duration.seconds(8)
-    /// For the HELO identity, if it was not asked before. Nothing is decided by it, so that mail does not wait for it long.
+    /// For the HELO identity, if DNS has not told of it before. Nothing is decided by it, so that mail does not wait for
+    /// it long.
     static let helo = Duration.seconds(3)
     /// Kept for the walks of identifiers that may align, which are the last to be asked.
     static let walks = Duration.seconds(3)
+
+    /// From a message's first recipient to its verdict: whoever stops waits as long, and nobody cuts a verdict off.
+    static let longest = envelope + whole
 
     private let began: MonotonicTime
     private let clock: @Sendable () -> MonotonicTime

@@ -35,14 +35,16 @@ struct JudgingBench {
 
     /// - Parameter zone: RFC 1035 master file text.
     /// - Parameter tarpits: names at and below which nobody ever answers.
+    /// - Parameter slow: a name at and below which answers take so long.
     init(
         _ configuration: String = "", zone: String, failing: Set<DomainName> = [], tarpits: [String] = [],
-        method: DMARCDiscoveryMethod = .treeWalk
+        slow: [(String, Duration)] = [], method: DMARCDiscoveryMethod = .treeWalk
     ) throws {
         try self.init(
             configuration: "[host]\nname = \"mx1.example.net\"\nauthserv_id = \"example.net\"\n" + configuration,
             well: TarpitWell(
-                zone: ZoneResolver(zone: zone, failing: failing), tarpits: tarpits.map { try DomainName($0) }),
+                zone: ZoneResolver(zone: zone, failing: failing), tarpits: tarpits.map { try DomainName($0) },
+                slow: slow.map { (try DomainName($0.0), $0.1) }),
             method: method)
     }
 

@@ -9,6 +9,8 @@ import PosternSocket
 public protocol RunningDaemon: Sendable {
     /// Transactions that a stop now would cut off.
     var openTransactions: Int { get }
+    /// How long a transaction may still take from the moment at which nobody but us holds it up: a stop waits as long.
+    var longestTransaction: Duration { get }
     /// What was counted so far; `postern status` shows these too.
     var counters: [CounterReading] { get }
     /// What stands so now: sizes, health, moments. Asked for with metrics only.
@@ -29,6 +31,8 @@ public protocol RunningDaemon: Sendable {
 }
 
 extension RunningDaemon {
+    /// More than a policy request or a look-up takes (DESIGN §2).
+    public var longestTransaction: Duration { .seconds(20) }
     public var gauges: [CounterReading] { [] }
     public var histograms: [HistogramReading] { [] }
 
@@ -44,8 +48,9 @@ public struct DaemonResources: Sendable {
 }
 
 public enum Daemon {
-    /// How long a stop waits for open transactions; systemd's TimeoutStopSec is longer.
-    public static let drainLimit = Duration.seconds(20)
+    /// How much longer than its longest transaction a daemon's stop waits for what is open: what a busy machine adds.
+    /// systemd's TimeoutStopSec is longer than both.
+    public static let drainMargin = Duration.seconds(2)
 
     /// Runs a daemon until it is told to stop, and exits.
     /// - Parameter start: opens sockets and starts threads; throws what keeps the daemon from working.
@@ -115,7 +120,7 @@ public enum Daemon {
     }
 
     private static func drain(_ running: any RunningDaemon, _ log: any LogSink) {
-        let deadline = MonotonicTime.after(drainLimit)
+        let deadline = MonotonicTime.after(running.longestTransaction + drainMargin)
         while running.openTransactions > 0, !deadline.isPast {
             // A second signal ends the wait.
             if DaemonSignals.wait(until: .after(.milliseconds(20))) == .stop { break }
