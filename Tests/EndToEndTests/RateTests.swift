@@ -102,6 +102,28 @@ extension EndToEnd {
             try third.expect("MAIL FROM:<ann@example.net> SIZE=\(letter.count)")
             #expect(try third.command("RCPT TO:<bo@example.org>").code == 450)
         }
+
+        @Test("what is over goes to the hold queue, and a shadow's goes on")
+        func mild() throws {
+            let host = try RateHost(limits: RateTables.mild)
+            let queueIDs = try ["192.0.2.1", "192.0.2.2"].map { address in
+                let client = try host.session(.stranger(address))
+                return try (0..<2).map { _ in
+                    let reply = try client.send(from: "ann@example.net", to: ["bo@example.org"], RateHost.letter)
+                    return try #require(reply.queueID, "\(reply)")
+                }
+            }
+            // A line for what is over, and one warning for each key.
+            for (word, address) in [("hold", "192.0.2.1"), ("would reject", "192.0.2.2")] {
+                let lines = host.rate.lines.filter { $0.contains(": \(word): ") && $0.contains("[\(address)]") }
+                #expect(!lines.isEmpty, "\(host.rate.lines)")
+            }
+            #expect(host.rate.lines.count { $0.contains(" over: 192.0.2.") } == 2)
+            // Source: postqueue(1): an id with `!` is on hold.
+            let queue = try host.postfix.queued()
+            let held = queueIDs.joined().filter { queue.contains("\($0)!") }
+            #expect(held == queueIDs.first?.suffix(1).map { $0 }, "\(queue)")
+        }
     }
 }
 
@@ -121,11 +143,11 @@ enum RateTables {
     }
 
     /// Each of a network's own.
-    static let others = [
-        ("connections", "192.0.2.0/24", "3/1h"), ("messages", "192.0.3.0/24", "4/1h"),
-        ("octets", "192.0.4.0/24", "5000/1h"),
-    ]
-    .map { count, network, allow in
+    static let others =
+        each("connections", of: "192.0.2.0/24", allow: "3/1h") + each("messages", of: "192.0.3.0/24", allow: "4/1h")
+        + each("octets", of: "192.0.4.0/24", allow: "5000/1h")
+
+    private static func each(_ count: String, of network: String, allow: String) -> String {
         """
         [[limit]]
         name = "\(count)"
@@ -136,7 +158,27 @@ enum RateTables {
         action = "defer 4.7.1 Slow down"
 
         """
-    }.joined()
+    }
+
+    /// Each refuses nothing: one message goes, the next is held or only told of.
+    static let mild = """
+        [[limit]]
+        name = "held"
+        per = ["client"]
+        count = "messages"
+        clients = ["192.0.2.1"]
+        allow = ["1/1h"]
+        action = "hold Too many messages"
+        [[limit]]
+        name = "observed"
+        per = ["client"]
+        count = "messages"
+        clients = ["192.0.2.2"]
+        allow = ["1/1h"]
+        action = "reject 5.7.1 Too many messages"
+        shadow = true
+
+        """
 
     /// Of accounts and of strangers.
     static let twoHundred =
