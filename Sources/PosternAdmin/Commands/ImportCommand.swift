@@ -8,13 +8,14 @@ internal import PosternMail
 struct ImportCommand: SubcommandGroup {
     static let configuration = CommandConfiguration(
         commandName: "import",
-        abstract: "Makes configuration of what postgrey and postscreen were told.",
+        abstract: "Makes configuration of what other programs were told.",
         discussion: """
             Prints TOML for the configuration on standard output, and on standard error everything that is not in it, \
             with its line and the reason. Nothing is changed; a table that the configuration has already is to be \
             merged by hand. postern check takes what is printed.
 
             EXAMPLES
+              postern import opendkim /etc/opendkim.conf
               postern import postgrey-whitelist /etc/postgrey/whitelist_*
               postconf -nx | postern import postscreen -
 
@@ -25,7 +26,10 @@ struct ImportCommand: SubcommandGroup {
               65  the file holds nothing of the kind, or is too large
               69  the file cannot be read
             """,
-        subcommands: [ImportPostgreyWhitelist.self, ImportPostscreen.self])
+        subcommands: [
+            ImportOpenDKIM.self, ImportOpenDMARC.self, ImportPolicydSPF.self, ImportPostgrey.self,
+            ImportPostgreyWhitelist.self, ImportPostscreen.self, ImportAnvil.self, ImportPostfwd.self,
+        ])
 }
 
 struct ImportPostgreyWhitelist: Subcommand {
@@ -138,7 +142,7 @@ struct ImportPostscreen: Subcommand {
 }
 
 extension CommandOutput {
-    fileprivate init(_ settings: ImportedSettings, json: Bool) {
+    init(_ settings: ImportedSettings, json: Bool) {
         let status: ExitStatus = settings.leftOut.isEmpty ? .done : .negative
         let notes =
             settings.leftOut.map { "\($0.place): left out: \($0.text)" }

@@ -32,8 +32,16 @@ enum PostgreyWhitelist {
     /// How often the result is read: once, and once more without what was refused.
     private static let maxReadings = 3
 
-    static func settings(of files: [File]) -> ImportedSettings {
-        var settings = ImportedSettings()
+    /// What stands above a table of whitelists alone.
+    private static let usualHead = [
+        "# postgrey lets all other clients wait, which is: clients = \"all\"", "[greylist]",
+    ]
+
+    /// - Parameter options: postgrey's own, beside the lists; nil for those alone.
+    static func settings(of files: [File], _ options: PostgreySettings? = nil) -> ImportedSettings {
+        var settings = ImportedSettings(leftOut: options?.leftOut ?? [])
+        let head =
+            options.map { ["# Of postgrey's settings.", "[greylist]", "clients = \"all\""] + $0.lines } ?? usualHead
         var clients: [Entry] = []
         var recipients: [Entry] = []
         for file in files {
@@ -45,10 +53,10 @@ enum PostgreyWhitelist {
         clients = withinBounds(clients, &settings)
         recipients = withinBounds(recipients, &settings)
         for _ in 0..<maxReadings {
-            let text = Text(clients: clients, recipients: recipients)
+            let text = Text(head: head, clients: clients, recipients: recipients)
             let problems = ImportedSettings.check(text.toml).problems
             guard !problems.isEmpty else {
-                settings.toml = text.isEmpty ? "" : text.toml
+                settings.toml = text.isEmpty && options == nil ? "" : text.toml
                 break
             }
             let reasons = Dictionary(problems.map { ($0.line, $0.text) }, uniquingKeysWith: { first, _ in first })
@@ -57,7 +65,7 @@ enum PostgreyWhitelist {
         }
         let order = Dictionary(files.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
         settings.leftOut.sort { left, right in
-            (order[left.line.file] ?? 0, left.line.number) < (order[right.line.file] ?? 0, right.line.number)
+            (order[left.line.file] ?? -1, left.line.number) < (order[right.line.file] ?? -1, right.line.number)
         }
         return settings
     }
@@ -72,8 +80,7 @@ enum PostgreyWhitelist {
         let firstRecipient: Int
         let isEmpty: Bool
 
-        init(clients: [Entry], recipients: [Entry]) {
-            let head = ["# postgrey lets all other clients wait, which is: clients = \"all\"", "[greylist]"]
+        init(head: [String], clients: [Entry], recipients: [Entry]) {
             var lines = head
             func append(_ key: String, _ entries: [Entry]) -> Int {
                 guard !entries.isEmpty else { return 0 }

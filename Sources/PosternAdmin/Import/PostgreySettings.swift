@@ -1,0 +1,96 @@
+// postgrey's options, as Debian's /etc/default/postgrey holds them, as `[greylist]`. The whitelists are those that the
+// options name, or postgrey's own. Source: postgrey(8), postgrey 1.37.
+
+internal import PosternDaemon
+internal import PosternMail
+
+struct PostgreySettings {
+    /// Assignments for `[greylist]`, each a line.
+    private(set) var lines: [String] = []
+    private(set) var leftOut: [ImportRemark] = []
+    /// Files of whitelists, with whose they are; the options' own, if they name any.
+    private(set) var whitelists: [(name: String, kind: PostgreyWhitelist.Kind)] = []
+
+    /// postgrey(8): read where the options name no others.
+    static let usualWhitelists: [(name: String, kind: PostgreyWhitelist.Kind)] = [
+        ("/etc/postgrey/whitelist_clients", .clients), ("/etc/postgrey/whitelist_clients.local", .clients),
+        ("/etc/postgrey/whitelist_recipients", .recipients),
+        ("/etc/postgrey/whitelist_recipients.local", .recipients),
+    ]
+
+    init(_ octets: [UInt8], file: String) {
+        var values = ["delay": "300", "max-age": "35", "retry-window": "2"]
+        var lines: [String: ImportedLine] = [:]
+        for (index, line) in ImportedText.lines(octets).enumerated() {
+            let text = ImportedText.trimmed(line)
+            guard text.starts(with: Array("POSTGREY_OPTS=".utf8)) else { continue }
+            let words = text.dropFirst("POSTGREY_OPTS=".utf8.count).filter { ![0x22, 0x27].contains($0) }
+                .split(whereSeparator: ImportedText.isSpace)
+            for word in words {
+                let option = String(decoding: word, as: UTF8.self)
+                let place = ImportedLine(file: file, number: index + 1, text: option)
+                guard option.hasPrefix("--") else {
+                    leftOut.append(ImportRemark(line: place, text: "expected an option --NAME or --NAME=VALUE"))
+                    continue
+                }
+                let parts = option.dropFirst(2).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                let name = String(parts.first ?? "")
+                let value = String(parts.dropFirst().first ?? "")
+                lines[name] = place
+                switch name {
+                case "whitelist-clients": whitelists.append((value, .clients))
+                case "whitelist-recipients": whitelists.append((value, .recipients))
+                default: values[name] = value
+                }
+            }
+        }
+        carry(values, lines)
+    }
+
+    private mutating func carry(_ values: [String: String], _ places: [String: ImportedLine]) {
+        func place(_ name: String) -> ImportedLine {
+            places[name] ?? ImportedLine(file: "postgrey", number: 0, text: "--\(name)")
+        }
+        add("delay", "\(values["delay"] ?? "300")s", place("delay"))
+        add("remember", "\(values["max-age"] ?? "35")d", place("max-age"))
+        let window = values["retry-window"] ?? "2"
+        // postgrey(8): days, unless an h follows.
+        add("retry_within", window.last?.isNumber == true ? "\(window)d" : window, place("retry-window"))
+        let byHost = values["lookup-by-host"] != nil
+        add("ipv4_prefix", values["ipv4cidr"] ?? (byHost ? "32" : "24"), place("ipv4cidr"), isText: false)
+        add("ipv6_prefix", values["ipv6cidr"] ?? (byHost ? "128" : "64"), place("ipv6cidr"), isText: false)
+        for (name, line) in places.sorted(by: { $0.value.number < $1.value.number || $0.key < $1.key }) {
+            if let reason = Self.reasons[name] {
+                leftOut.append(ImportRemark(line: line, text: reason))
+            } else if !Self.known.contains(name) {
+                leftOut.append(ImportRemark(line: line, text: "there is nothing like it"))
+            }
+        }
+    }
+
+    private mutating func add(_ key: String, _ value: String, _ place: ImportedLine, isText: Bool = true) {
+        let line = "\(key) = \(isText ? ImportedSettings.quoted(value) : value)"
+        if let problem = ImportedSettings.check("[greylist]\n\(line)\n").problems.first {
+            leftOut.append(ImportRemark(line: place, text: "\(problem.keyPath): \(problem.text)"))
+        } else {
+            lines.append(line)
+        }
+    }
+
+    /// Carried over, or about the program itself.
+    private static let known: Set<String> = [
+        "daemonize", "dbdir", "delay", "group", "inet", "ipv4cidr", "ipv6cidr", "listen-queue-size",
+        "lookup-by-host", "lookup-by-subnet", "max-age", "pidfile", "quiet", "retry-window", "socketmode",
+        "syslogfacility",
+        "syslog-facility", "unix", "user", "verbose", "whitelist-clients", "whitelist-recipients",
+    ]
+
+    private static let reasons = [
+        "auto-whitelist-clients": "a client that came back once is known to wait no more; there is no number to set",
+        "exim": "Postfix's answers only",
+        "greylist-action": "the answer is DEFER_IF_PERMIT, as postgrey's is by default",
+        "greylist-text": "replies are our own: they tell the seconds that are left",
+        "hostname": "replies name no host", "privacy": "triplets are kept as they are, in state.directory, mode 0600",
+        "x-greylist-header": "no field is added",
+    ]
+}
