@@ -57,6 +57,15 @@ public enum OpenDKIM {
         return Array("DKIM-Signature:\(spaced)".utf8).withCRLFLines + [0x0D, 0x0A] + order.message
     }
 
+    /// The signatures that it would add by a configuration of the test's own, in test mode.
+    /// - Returns: the values of the fields; none where it does not sign.
+    public static func signatures(_ message: [UInt8], configuration: String) throws -> [String] {
+        let folder = try TemporaryFolder()
+        let file = try folder.write("message", message)
+        let result = try Program.run("/usr/sbin/opendkim", ["-x", configuration, "-vvvv", "-b", "s", "-t", file.path])
+        return result.text.matches(of: #/hname='DKIM-Signature' hvalue='([^']*)'/#).map { String($0.output.1) }
+    }
+
     /// The value in `### INSHEADER: idx=0 hname='NAME' hvalue='VALUE'`.
     private static func inserted(_ name: String, _ text: String) -> String? {
         guard let start = text.range(of: "hname='\(name)' hvalue='"),
