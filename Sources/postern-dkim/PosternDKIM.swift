@@ -7,7 +7,7 @@ import PosternDaemon
 struct PosternDKIM {
     static func main() {
         Daemon.main(
-            program: "postern-dkim", purpose: "signs and verifies DKIM for Postfix, as a milter", role: .dkim,
+            program: "postern-dkim", purpose: ConfigurationRole.dkim.purpose, role: .dkim,
             start: DKIMDaemon.start)
     }
 }

@@ -8,7 +8,7 @@ import PosternDaemon
 struct PosternDMARC {
     static func main() {
         Daemon.main(
-            program: "postern-dmarc", purpose: "judges SPF, DKIM and DMARC for Postfix, as a milter", role: .dmarc,
+            program: "postern-dmarc", purpose: ConfigurationRole.dmarc.purpose, role: .dmarc,
             start: DMARCDaemon.start)
     }
 }

@@ -7,7 +7,7 @@ import PosternDaemon
 struct PosternDNSMain {
     static func main() {
         Daemon.main(
-            program: "postern-dns", purpose: "the DNS cache that all daemons of Postern share", role: .dns,
+            program: "postern-dns", purpose: ConfigurationRole.dns.purpose, role: .dns,
             start: DNSDaemon.start)
     }
 }

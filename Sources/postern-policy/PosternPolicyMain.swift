@@ -8,7 +8,7 @@ import PosternDaemon
 struct PosternPolicyMain {
     static func main() {
         Daemon.main(
-            program: "postern-policy", purpose: "judges clients and recipients for Postfix, as a policy service",
+            program: "postern-policy", purpose: ConfigurationRole.policy.purpose,
             role: .policy, start: PolicyDaemon.start)
     }
 }

@@ -8,7 +8,7 @@ import PosternDaemon
 struct PosternRateMain {
     static func main() {
         Daemon.main(
-            program: "postern-rate", purpose: "limits what clients and accounts send, as a policy service of Postfix",
+            program: "postern-rate", purpose: ConfigurationRole.rate.purpose,
             role: .rate, start: RateDaemon.start)
     }
 }

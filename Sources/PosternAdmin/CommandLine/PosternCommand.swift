@@ -54,7 +54,7 @@ struct PosternCommand: SubcommandGroup {
             CheckCommand.self, ShowCommand.self, StatusCommand.self, ReloadCommand.self, DKIMCommand.self,
             SPFCheck.self, DMARCDiscovery.self, JudgeCommand.self, DNSCommand.self, ExplainCommand.self,
             DNSBLCommand.self, GreylistCommand.self, LimitCommand.self, ImportCommand.self,
-            MetricsCommand.self,
+            MetricsCommand.self, ManualCommand.self,
         ])
 }
 
