@@ -71,7 +71,7 @@ struct RFCExampleTests {
             let message = try TestMessage(fixture: row.message)
             for chunks in [65_535...65_535, 1...1, 1...7] {
                 let findings = try verify(
-                    message, dns: zone, author: "football.example.com", now: UnixTime(seconds: 1_600_000_000),
+                    message, dns: zone, authors: ["football.example.com"], now: UnixTime(seconds: 1_600_000_000),
                     chunks: chunks)
                 #expect(findings.map(\.result.rawValue) == row.expect, "\(row.id), \(row.ref), chunks of \(chunks)")
             }
