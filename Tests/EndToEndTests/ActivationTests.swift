@@ -4,6 +4,7 @@
 import Foundation
 import Glibc
 import PostfixHarness
+import TestSupport
 import Testing
 
 @Suite("socket activation") struct ActivationTests {
@@ -84,7 +85,27 @@ import Testing
         /// Ends the daemon.
         /// - Returns: its exit status, or the signal's number negated.
         func end(_ signal: Int32) throws -> Int32 {
-            kill(child, signal)
+            try tell(signal)
+            return try ended()
+        }
+
+        func tell(_ signal: Int32) throws {
+            guard kill(child, signal) == 0 else { throw HarnessError("kill \(program)") }
+        }
+
+        /// Whether the daemon has the socket open.
+        func isServed() throws -> Bool {
+            var status = stat()
+            guard fstat(descriptor, &status) == 0 else { throw HarnessError("fstat") }
+            let folder = "/proc/\(child)/fd"
+            return try FileManager.default.contentsOfDirectory(atPath: folder).contains { number in
+                let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\(number)")
+                return target == "socket:[\(status.st_ino)]"  // nil: closed meanwhile
+            }
+        }
+
+        /// Waits for the daemon's end.
+        func ended() throws -> Int32 {
             var status: Int32 = 0
             try Await.until("the end of \(program)") { waitpid(child, &status, WNOHANG) == child }
             child = 0
@@ -119,11 +140,14 @@ import Testing
     static let question: [UInt8] =
         [0, 29, 7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 7] + Array("example".utf8) + [3] + Array("com".utf8)
         + [0, 0, 1, 0, 1]
+    /// A recipient that Postfix asks about.
+    static let recipient = PolicyQuery().octets
 
     @Test(
         "what comes while a daemon is down is served by the next; the file stays",
         arguments: [
             ("postern-dkim", "milter", "dkim", milter, [0x4F], 4), ("postern-dns", "dns", "dns", question, [7, 7], 2),
+            ("postern-policy", "policy", "policy", recipient, Array("action=D".utf8), 0),
         ] as [(String, String, String, [UInt8], [UInt8], Int)])
     func restart(
         _ program: String, _ name: String, _ key: String, _ request: [UInt8], _ reply: [UInt8], _ offset: Int

@@ -63,7 +63,10 @@ public final class Daemon: Sendable {
     /// Starts a product with `--config FILE` and waits until it is ready.
     /// - Parameter configuration: a file's path.
     /// - Parameter identity: whom it runs as; default: as this process.
-    public init(_ name: String, configuration: String, as identity: DaemonIdentity? = nil) throws {
+    /// - Parameter environment: more than this process has.
+    public init(
+        _ name: String, configuration: String, as identity: DaemonIdentity? = nil, environment: [String: String] = [:]
+    ) throws {
         self.name = name
         folder = try TemporaryFolder()
         let notification = try NotificationSocket(path: folder.file("notify").path)
@@ -76,7 +79,9 @@ public final class Daemon: Sendable {
             try FileManager.default.copyItem(atPath: program, toPath: copy)
             program = copy
         }
-        let words = (identity?.words ?? []) + [program, "--config", configuration]
+        // What it shall have is not for setpriv(1), which runs as root.
+        let more = environment.isEmpty ? [] : ["/usr/bin/env"] + environment.map { "\($0.key)=\($0.value)" }
+        let words = (identity?.words ?? []) + more + [program, "--config", configuration]
         let child = try ChildProcess(
             words.first ?? name, Array(words.dropFirst()),
             environment: ["NOTIFY_SOCKET": notification.path], output: stderr.path, errors: stderr.path)
