@@ -106,6 +106,59 @@ extension EndToEnd {
             #expect(try host.rcpt("192.0.2.7", from: "late@example.net").code == 550)
         }
 
+        @Test("every action of a rule does what Postfix makes of it")
+        func actions() throws {
+            let host = try PolicyHost()
+            try Await.until("the list to be proved") { try host.postern(["dnsbl", "status"]).status == 0 }
+            let actions = [
+                "defer": "defer 451 4.7.1 Later", "reject": "reject 554 5.7.1 Never", "hold": "hold odd",
+                "redirect": "redirect cy@example.org", "bcc": "bcc cy@example.org", "filter": "filter discard:away",
+                "accept": "accept", "score": "score 4",
+            ]
+            var rules = "[[rule]]\nname = \"skip\"\nsender = [\"skip@example.com\"]\nskip = [\"dnsbl\"]\n"
+            rules += "[[rule]]\nname = \"shadow\"\nsender = [\"shadow@example.com\"]\nshadow = true\n"
+            rules += "action = \"reject 5.7.1 Seen\"\n"
+            for (name, action) in actions {
+                rules += "[[rule]]\nname = \"\(name)\"\nsender = [\"\(name)@example.com\"]\naction = \"\(action)\"\n"
+            }
+            try host.configure(rules: rules)
+            #expect(try host.postern(["reload", "policy"]).status == 0)
+            func send(_ name: String, from client: String = "192.0.2.7") throws -> SMTPReply {
+                try host.session(client).send(from: "\(name)@example.com", to: ["bo@example.org"], PolicyHost.letter)
+            }
+            func queueID(_ name: String, from client: String = "192.0.2.7") throws -> String {
+                let reply = try send(name, from: client)
+                return try #require(reply.queueID, "\(name): \(reply)")
+            }
+            /// By virtual(8)'s lines: a message names whom it was meant for at first.
+            func recipients(_ queueID: String) throws -> [String] {
+                _ = try host.postfix.delivered(queueID: queueID)
+                return host.postfix.log(queueID: queueID).filter { $0.service == "virtual" }.compactMap {
+                    $0.text.firstMatch(of: /: to=<([^>]*)>.*status=sent/).map { String($0.1) }
+                }.sorted()
+            }
+            #expect("\(try send("defer"))".hasPrefix("451 4.7.1 "))
+            #expect("\(try send("reject"))".hasPrefix("554 5.7.1 "))
+            let held = try queueID("hold")
+            #expect(try host.postfix.queued().contains("\(held)!"))  // postqueue(1): the hold queue
+            #expect(try recipients(try queueID("redirect")) == ["cy@example.org"])
+            #expect(try recipients(try queueID("bcc")) == ["bo@example.org", "cy@example.org"])
+            let filtered = try queueID("filter")
+            try host.postfix.await(line: "discard(8)") { $0.service == "discard" && $0.text.hasPrefix(filtered) }
+            // From a listed client: only who is accepted or skips the lists comes in.
+            #expect(try send("nobody", from: "203.0.113.66").code >= 500)
+            _ = try queueID("accept", from: "203.0.113.66")
+            _ = try queueID("skip", from: "203.0.113.66")
+            #expect(try send("score").code >= 500)
+            let seen = try queueID("shadow")
+            #expect(try recipients(seen) == ["bo@example.org"])
+            let line = try host.policy.await(line: "what a shadow would do") {
+                $0.contains("from=<shadow@example.com>")
+            }
+            #expect(
+                line.contains("NOQUEUE: pass: ") && line.contains("shadow: would reject: 550 5.7.1 Seen"), "\(line)")
+        }
+
         @Test("tables of rules: addresses, domains, networks, names and expressions; a wrong one changes nothing")
         func tables() throws {
             let host = try PolicyHost()
