@@ -1,4 +1,5 @@
-// SQLite for Swift. What Swift cannot see: SQLITE_TRANSIENT is a cast macro, sqlite3_db_config is variadic.
+// SQLite for Swift. What Swift cannot see: SQLITE_TRANSIENT is a cast macro, sqlite3_db_config and
+// sqlite3_config are variadic.
 #ifndef POSTERN_CSQLITE_SHIM_H
 #define POSTERN_CSQLITE_SHIM_H
 
@@ -15,6 +16,9 @@ static inline int pst_bind_text(sqlite3_stmt *statement, int index, const void *
     return sqlite3_bind_text64(statement, index, count == 0 ? "" : (const char *)octets, count, SQLITE_TRANSIENT,
                                SQLITE_UTF8);
 }
+
+/* No statistics of memory; for the whole process, before anything else. */
+static inline int pst_configure(void) { return sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); }
 
 /* A file that was tampered with can run no code through its schema and cannot be tampered with through SQL. */
 static inline int pst_defend(sqlite3 *database) {

@@ -8,6 +8,7 @@
 // that could be damaged, and no lock calls.
 
 internal import CSQLite
+import Synchronization
 
 final class Database {
     struct Options: Sendable {
@@ -20,6 +21,11 @@ final class Database {
     }
 
     private let connection: OpaquePointer  // sqlite3 *, owned
+    /// No two connections of this process have the same.
+    let serial = Database.serials.add(1, ordering: .relaxed).newValue
+    private static let serials = Atomic<UInt64>(0)
+    /// SQLite counts no memory: it would take a lock for each allocation. Before the first connection, or not at all.
+    private static let isConfigured = pst_configure() == SQLITE_OK
     /// Owned; by the address of their constant text.
     private var statements: [UnsafePointer<UInt8>: OpaquePointer] = [:]
 
@@ -29,6 +35,7 @@ final class Database {
 
     /// - Parameter path: absolute, without symbolic links, or SQLite refuses it. ":memory:" is taken too.
     init(path: String, options: Options) throws(DatabaseError) {
+        _ = Self.isConfigured
         var opened: OpaquePointer?
         let flags =
             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX
@@ -101,16 +108,20 @@ final class Database {
         try check(sqlite3_exec(connection, sql, nil, nil, nil), sql)
     }
 
+    func begin() throws(DatabaseError) { try run("BEGIN IMMEDIATE") }
+    func commit() throws(DatabaseError) { try run("COMMIT") }
+    /// Ends a transaction, if one is open: SQLite may have rolled back by itself.
+    func rollBack() throws(DatabaseError) { if sqlite3_get_autocommit(connection) == 0 { try run("ROLLBACK") } }
+
     /// All of it, or nothing.
     func transaction<Result>(_ body: () throws(DatabaseError) -> Result) throws(DatabaseError) -> Result {
-        try run("BEGIN IMMEDIATE")
+        try begin()
         do throws(DatabaseError) {
             let result = try body()
-            try run("COMMIT")
+            try commit()
             return result
         } catch {
-            // SQLite may have rolled back by itself; then this one says so, which is no news.
-            if sqlite3_get_autocommit(connection) == 0 { try? run("ROLLBACK") }
+            try? rollBack()  // the first error is the one to tell
             throw error
         }
     }

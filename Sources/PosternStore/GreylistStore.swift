@@ -1,40 +1,42 @@
-// Greylisting's memory in greylist.sqlite, for one host (RFC 6647). Decisions that come at the same time share one
-// commit. With its file in trouble it answers `.unavailable`, so that mail passes, and says so once (LedgerFile).
+// Greylisting's memory in greylist.sqlite, for one host (RFC 6647). Decisions are made in memory and answered at once; a
+// thread of its own writes what they have changed, all of half a second in one commit. With its file in trouble it answers
+// `.unavailable`, so that mail passes, and says so once (LedgerFile).
 //
-// It sweeps with the decisions it makes, in small batches, by no thread of its own: what has expired, and under a flood
-// the oldest triplets that wait, never what is known. A greylist that is not asked grows no older.
+// The promise: `kill -9` forgets the decisions of the last second at most, and so does a loss of power as far as the disk
+// keeps what fdatasync(2) was told; neither leaves half of anything. Whose first try is forgotten waits once more. What
+// admins change is on the disk when they are told. At a stop everything is written.
 
 public import PosternAdmission
 public import PosternMail
-import Synchronization
 
 public final class GreylistStore: GreylistLedger {
     public struct Limits: Sendable {
-        /// Entries in the file, some 170 octets each with their indexes. Beyond that the oldest triplets that wait go.
-        /// 10 million are two days of 60 new triplets a second. What is known never goes before it expires: each such
-        /// entry has cost its sender the delay and a second try.
+        /// Entries in the file, some 170 octets each with their indexes; what waits to be written comes on top. Beyond that
+        /// the oldest triplets that wait go. 10 million are two days of 60 new triplets a second. What is known never goes
+        /// before it expires: each such entry has cost its sender the delay and a second try.
         public var entries = 10_000_000
         /// SQLite's own memory for pages.
         public var cacheOctets = 32 << 20
+        /// How long changes wait for others to share their commit: half of the second that may be forgotten.
+        public var gather = Duration.milliseconds(500)
+        /// Changes that may wait to be written, some 350 octets each; with more than that mail passes. A disk that is only
+        /// slow takes as many in a second.
+        public var unwritten = 65_536
+        /// Entries that are kept in memory beside those, likewise.
+        public var remembered = 16_384
 
         public init() {}
     }
 
-    private struct Question: Sendable {
-        let request: GreylistRequest
-        let times: GreylistTimes
-        let now: UnixTime
-    }
-
     private let file: LedgerFile
-    private let limits: Limits
-    private let decisions: GroupCommit<Question, GreylistAnswer>
+    private let memory: PlainLock<GreylistMemory>
+    private let writer: GreylistWriter
 
-    /// Decisions in one transaction.
-    private static let maxBatch = 256
-    /// Expired entries that are removed along with a transaction.
-    private static let sweepBatch = 100
-    /// Rows that one page of a list looks at, and one step of forgetting: a few milliseconds of everybody's time.
+    /// Keys of one decision that the file can be asked for: client, domain, and a triplet of each.
+    private static let maxLookups = 4
+    /// Tries of one decision: the file may be opened anew, and once be set aside, in between.
+    private static let maxTries = 6
+    /// Rows that one page of a list looks at: a few milliseconds of everybody's time.
     private static let scanRows = 5000
 
     /// Nothing is opened yet.
@@ -47,107 +49,95 @@ public final class GreylistStore: GreylistLedger {
         var options = Database.Options()
         options.cacheOctets = limits.cacheOctets
         // New triplets change pages of the hash's index at random: a long log gathers what they do to each. With a
-        // longer one everybody would wait longer while it is written back.
-        options.logOctets = 32 << 20
-        let file = LedgerFile(
+        // longer one a start after a crash would read more.
+        options.logOctets = 64 << 20
+        file = LedgerFile(
             path: path, schema: GreylistSchema.schema, options: options, meanwhile: "mail passes without greylisting",
             log: log, now: now)
-        self.file = file
-        self.limits = limits
-        let sweeper = Sweeper(limits: limits, batch: Self.sweepBatch)
-        decisions = GroupCommit(maxBatch: Self.maxBatch) { questions in
-            do throws(DatabaseError) {
-                return try Self.decide(questions, in: file, sweeper)
-            } catch {
-                return questions.map { _ in .unavailable }  // told where it was found
-            }
-        }
+        memory = PlainLock(
+            GreylistMemory(
+                capacity: limits.remembered, maxPending: limits.unwritten, enough: GreylistWriter.commitRows))
+        writer = GreylistWriter(file: file, memory: memory, path: path, limits: limits, log: log)
     }
 
-    /// Opens the file, so that what is wrong with it is known before the first request.
+    /// Opens the file, so that what is wrong with it is known before the first request, and begins to write. Without it
+    /// changes are written when somebody calls `flush`, `close` or asks for what is remembered.
     public func open() {
-        try? file.use { _ throws(DatabaseError) in }  // told where it was found
+        try? writer.flush()  // told where it was found
+        writer.start()
+    }
+
+    /// Brings what was decided to the disk now.
+    public func flush() throws(GreylistUnavailable) {
+        try admin { () throws(DatabaseError) in
+            try writer.flush()
+            _ = try writer.sweep()
+        }
     }
 
     /// For metrics; waits for nobody.
     public var health: StoreHealth { file.health }
 
-    /// To be called last; a later decision opens the file again.
-    public func close() { file.close() }
+    /// Writes what is left, and closes the file. To be called last; a later decision opens the file again.
+    public func close() {
+        writer.stop()
+        memory.withLock { $0.isReady = false }
+        file.close()
+    }
+
+    // MARK: Deciding
 
     public func decide(_ request: GreylistRequest, times: GreylistTimes, now: UnixTime) -> GreylistAnswer {
-        decisions.answer(to: Question(request: request, times: times, now: now))
+        answer(request, times, now, writes: true)
     }
 
     public func foresee(_ request: GreylistRequest, times: GreylistTimes, now: UnixTime) -> GreylistAnswer {
-        do throws(DatabaseError) {
-            return try file.use { database throws(DatabaseError) in
-                var entries = try GreylistTransaction(database)
-                return try GreylistDecision.make(for: request, times: times, now: now) { key throws(DatabaseError) in
-                    try entries.entry(for: key)
-                }.answer
+        answer(request, times, now, writes: false)
+    }
+
+    private func answer(
+        _ request: GreylistRequest, _ times: GreylistTimes, _ now: UnixTime, writes: Bool
+    ) -> GreylistAnswer {
+        for _ in 0..<Self.maxTries {
+            do throws(DatabaseError) {
+                var attempt = memory.withLock { $0.attempt(request, times, now: now, writes: writes) }
+                if case .missing = attempt { attempt = try answerFromFile(request, times, now, writes: writes) }
+                switch attempt {
+                case .decided(let answer, let wakes):
+                    if wakes { writer.wake() }
+                    return answer
+                case .full:
+                    writer.tellOverfull()
+                    return .unavailable
+                case .notReady, .missing: try writer.flush()
+                }
+            } catch {
+                writer.failed(error)
+                // A damaged file has just been set aside: the new one can decide.
+                guard error.meaning == .damaged || error.meaning == .forbidden else { return .unavailable }
             }
-        } catch {
-            return .unavailable  // told where it was found
         }
+        return .unavailable
     }
 
-    private static func decide(
-        _ questions: [Question], in file: LedgerFile, _ sweeper: Sweeper
-    ) throws(DatabaseError) -> [GreylistAnswer] {
-        do throws(DatabaseError) {
-            return try decideOnce(questions, in: file, sweeper)
-        } catch {
-            // A damaged file has just been set aside: the new one can decide.
-            guard error.meaning == .damaged || error.meaning == .forbidden else { throw error }
-            return try decideOnce(questions, in: file, sweeper)
-        }
-    }
-
-    private static func decideOnce(
-        _ questions: [Question], in file: LedgerFile, _ sweeper: Sweeper
-    ) throws(DatabaseError) -> [GreylistAnswer] {
-        try file.transaction { entries throws(DatabaseError) in
-            var answers: [GreylistAnswer] = []
-            answers.reserveCapacity(questions.count)
-            for question in questions {
-                let decision = try GreylistDecision.make(
-                    for: question.request, times: question.times, now: question.now
-                ) { key throws(DatabaseError) in try entries.entry(for: key) }
-                answers.append(decision.answer)
-                for row in decision.changes { try entries.write(row.entry, for: row.key) }
-                if case .wait = decision.answer { try sweeper.makeRoom(&entries) }
+    /// The same, with what the memory misses read from the file.
+    private func answerFromFile(
+        _ request: GreylistRequest, _ times: GreylistTimes, _ now: UnixTime, writes: Bool
+    ) throws(DatabaseError) -> GreylistMemory.Attempt {
+        try file.use(isProof: false) { database throws(DatabaseError) in
+            try writer.adopt(database)
+            var found: [(key: GreylistRowKey, entry: GreylistEntry?, place: GreylistMemory.Place)] = []
+            while true {
+                let attempt = memory.withLock { memory in
+                    // All of them, in case that some were let go meanwhile.
+                    for row in found { memory.load(row.key, row.entry, row.place) }
+                    return memory.attempt(request, times, now: now, writes: writes)
+                }
+                guard case .missing(let key) = attempt, found.count < Self.maxLookups else { return attempt }
+                let row = try GreylistTransaction.find(key, in: database)
+                found.append((key, row.entry, row.place))
             }
-            if let last = questions.last { try sweeper.sweep(&entries, last.times, now: last.now) }
-            return answers
         }
-    }
-}
-
-/// Keeps the file small. Used under the file's lock.
-private final class Sweeper: Sendable {
-    private let limits: GreylistStore.Limits
-    private let batch: Int
-    /// When a sweep found nothing more: not to be tried again within a second.
-    private let doneAt = Mutex<UnixTime?>(nil)
-
-    init(limits: GreylistStore.Limits, batch: Int) {
-        self.limits = limits
-        self.batch = batch
-    }
-
-    /// After something was added.
-    func makeRoom(_ entries: inout GreylistTransaction) throws(DatabaseError) {
-        let counts = entries.counts
-        // A tenth is for those that wait even where all else is known, or nobody new could ever come back in time.
-        guard counts.total > limits.entries, counts.waiting > limits.entries / 10 else { return }
-        _ = try entries.removeWaiting(min(batch, counts.total - limits.entries + batch / 4))
-    }
-
-    func sweep(_ entries: inout GreylistTransaction, _ times: GreylistTimes, now: UnixTime) throws(DatabaseError) {
-        if let doneAt = doneAt.withLock({ $0 }), now >= doneAt, now - doneAt < .seconds(1) { return }
-        let removed = try entries.removeExpired(times, now: now, atMost: batch)
-        doneAt.withLock { $0 = removed < batch ? now : nil }
     }
 }
 
@@ -157,7 +147,7 @@ extension GreylistStore {
     ) throws(GreylistUnavailable) -> GreylistPage {
         let octets = Array(prefix.utf8)
         let start = after.flatMap { Int64($0.text) } ?? 0
-        return try admin { database throws(DatabaseError) in
+        return try inWrittenFile { database throws(DatabaseError) in
             var rows: [GreylistPage.Row] = []
             var seen = 0
             var last: Int64 = start  // the row that the page ends with
@@ -181,77 +171,47 @@ extension GreylistStore {
     }
 
     public func entry(for key: GreylistKey) throws(GreylistUnavailable) -> GreylistEntry? {
-        try admin { database throws(DatabaseError) in
-            var entries = try GreylistTransaction(database)
-            return try entries.entry(for: key)
+        try inWrittenFile { database throws(DatabaseError) in
+            let hash = try GreylistTransaction.state(of: database).hash
+            return try GreylistTransaction.find(GreylistRowKey(key, hash: hash), in: database).entry
         }
     }
 
     public func allow(_ key: GreylistKey, now: UnixTime) throws(GreylistUnavailable) {
-        try adminTransaction { entries throws(DatabaseError) in
-            try entries.write(.allowed(try entries.entry(for: key), now: now), for: key)
-        }
+        _ = try admin { () throws(DatabaseError) in try writer.change(key) { .allowed($0, now: now) } }
     }
 
     public func forget(_ key: GreylistKey) throws(GreylistUnavailable) -> Int {
-        var removed = try adminTransaction { entries throws(DatabaseError) in try entries.remove(key) ? 1 : 0 }
-        guard case .origin(let origin) = key else { return removed }
-        let end = try admin { database throws(DatabaseError) in
-            try database.integer("SELECT max(id) FROM entry") ?? 0
+        try admin { () throws(DatabaseError) in
+            let one = try writer.change(key) { _ in nil } == nil ? 0 : 1
+            guard case .origin(let origin) = key else { return one }
+            return one + (try writer.forgetTriplets(of: Array(origin.description.utf8)))
         }
-        // In steps, so that mail does not wait for the whole. New rows come after `end`: they were not meant.
-        var start = try admin { database throws(DatabaseError) in
-            try database.integer("SELECT min(id) FROM entry") ?? 0
-        }
-        while start <= end {
-            let range = start..<(min(start, .max - Int64(Self.scanRows)) + Int64(Self.scanRows))
-            removed += try adminTransaction { entries throws(DatabaseError) in
-                try entries.removeTriplets(of: origin, in: range)
-            }
-            start = range.upperBound
-        }
-        return removed
     }
 
     public func counts() throws(GreylistUnavailable) -> GreylistCounts {
-        try admin { database throws(DatabaseError) in try GreylistTransaction(database).counts }
+        try inWrittenFile { database throws(DatabaseError) in try GreylistTransaction.state(of: database).counts }
     }
 
-    private func admin<Result>(
+    /// Reads the file when it has all that was decided.
+    private func inWrittenFile<Result>(
         _ body: (Database) throws(DatabaseError) -> Result
     ) throws(GreylistUnavailable) -> Result {
-        do throws(DatabaseError) { return try file.use(body) } catch {
-            throw GreylistUnavailable(error.description)
-        }
+        try flush()
+        return try admin { () throws(DatabaseError) in try file.use(body) }
     }
 
-    private func adminTransaction<Result>(
-        _ body: (inout GreylistTransaction) throws(DatabaseError) -> Result
-    ) throws(GreylistUnavailable) -> Result {
-        do throws(DatabaseError) { return try file.transaction(body) } catch {
+    private func admin<Result>(_ body: () throws(DatabaseError) -> Result) throws(GreylistUnavailable) -> Result {
+        do throws(DatabaseError) { return try body() } catch {
+            writer.failed(error)
             throw GreylistUnavailable(error.description)
         }
     }
 
     /// The file as it is now, for tests that break it.
     func inDatabase(_ body: (Database) throws(DatabaseError) -> Void) throws(DatabaseError) { try file.use(body) }
-}
-
-extension LedgerFile {
-    fileprivate func transaction<Result>(
-        _ body: (inout GreylistTransaction) throws(DatabaseError) -> Result
-    ) throws(DatabaseError) -> Result {
-        try use { database throws(DatabaseError) in
-            try database.transaction { () throws(DatabaseError) in
-                var entries = try GreylistTransaction(database)
-                let result = try body(&entries)
-                try entries.end()
-                return result
-            }
-        }
-    }
-}
-
-extension GreylistCounts {
-    fileprivate var total: Int { waiting + passed + clients + domains }
+    /// As the writer's thread does, for tests.
+    func buildFilterForTests() { _ = try? writer.growFilter() }  // a test finds out
+    /// Changes that are not written, for tests.
+    var pendingForTests: Int { memory.withLock { $0.pending } }
 }

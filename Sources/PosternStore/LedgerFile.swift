@@ -7,6 +7,7 @@
 //   10 s, and the log says when it works again.
 // - Deleted or replaced under us: what is at the path now is opened.
 
+import Glibc
 import PosternMail
 import Synchronization
 
@@ -61,18 +62,32 @@ final class LedgerFile: @unchecked Sendable {
     /// Works with the file, which is opened where it is not; one thread at a time.
     ///
     /// After a failure the file is closed, or replaced where it is damaged; `body` is not run again.
-    func use<Result>(_ body: (Database) throws(DatabaseError) -> Result) throws(DatabaseError) -> Result {
+    /// - Parameter isProof: what `body` does shows that a trouble is over; a part of a transaction shows nothing.
+    func use<Result>(
+        isProof: Bool = true, _ body: (Database) throws(DatabaseError) -> Result
+    ) throws(DatabaseError) -> Result {
         try lock.withLock { _ throws(DatabaseError) in
             let database = try opened()
             do throws(DatabaseError) {
                 let result = try body(database)
-                recovered()
+                if isProof { recovered() }
                 return result
             } catch {
                 if error.meaning == .refused { tell(error) } else { fail(error) }
                 throw error
             }
         }
+    }
+
+    /// Brings what was committed from the kernel to the disk; nobody waits for it but the caller.
+    func synchronize() throws(DatabaseError) {
+        // A descriptor of its own: SQLite's locks are on the file itself, which must not be closed here (fcntl(2)).
+        let descriptor = Glibc.open(path + "-wal", O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+        guard descriptor >= 0 else { return }  // deleted: the next use finds out
+        defer { Glibc.close(descriptor) }
+        guard fdatasync(descriptor) != 0 else { return }
+        let error = DatabaseError(.trouble, String(cString: strerror(errno)), operation: "fdatasync")
+        try use { _ throws(DatabaseError) in throw error }
     }
 
     func close() { lock.withLock { _ in letGo() } }

@@ -37,17 +37,16 @@ struct SipHash: Sendable {
             v2 = v2 << 32 | v2 >> 32
         }
         var word: UInt64 = 0
-        var filled: UInt64 = 0
-        for octet in octets {
-            word |= UInt64(octet) << (8 * filled)
-            filled += 1
-            guard filled == 8 else { continue }
-            v3 ^= word
-            round()
-            round()
-            v0 ^= word
-            word = 0
-            filled = 0
+        octets.withUnsafeBytes { octets in
+            let whole = octets.count & ~7
+            for offset in stride(from: 0, to: whole, by: 8) {
+                let word = UInt64(littleEndian: octets.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+                v3 ^= word
+                round()
+                round()
+                v0 ^= word
+            }
+            for octet in octets.dropFirst(whole).reversed() { word = word << 8 | UInt64(octet) }
         }
         word |= UInt64(octets.count & 0xFF) << 56
         v3 ^= word

@@ -1,4 +1,5 @@
-// kill -9 in the middle of writing tears nothing: what was told as written is there, and the file is whole.
+// kill -9 in the middle of writing tears nothing: what was told as written is there, and the file is whole. For greylisting
+// that is the promise of GreylistStore: only what was decided since the last writing is forgotten.
 
 import Foundation
 import PosternAdmission
@@ -70,12 +71,17 @@ import Testing
     @Test("greylist") func greylist() throws {
         let folder = try TemporaryFolder()
         let path = folder.path("greylist.sqlite")
+        var written = 0
         for round in 0..<8 {
-            #expect(try run("greylist", path, lines: 5 + 3 * round) >= 100)
+            let told = try run("greylist", path, lines: 5 + 3 * round)
             let log = RecordingLog()
             let store = GreylistStore(path: path, log: log, now: { UnixTime(seconds: 0) })
             try GreylistStoreTests().expectTrueCounts(store)
-            #expect(try store.counts().waiting > 0)
+            let counts = try store.counts()
+            // Four decisions are about one triplet, and a few meet a client that is known already.
+            #expect(counts.waiting + counts.passed >= written + told / 4 * 9 / 10)
+            #expect(counts.waiting > 0)
+            written = counts.waiting + counts.passed
             store.close()
             #expect(log.warnings.isEmpty)
             #expect(try integrity(path) == "ok")

@@ -2,7 +2,7 @@
 // them and tells how fast, for measurements. No test measures.
 //
 //   store-load facts FILE                 appends facts for ever; prints a line for each batch that is written
-//   store-load greylist FILE              decides for ever, four threads; prints a number for each 100 decisions
+//   store-load greylist FILE              decides for ever, four threads; prints how many decisions are in the file
 //   store-load limits FILE                counts for ever; prints how much of one key is on the disk
 //   store-load fill FILE COUNT THREADS    that many new triplets, then as many decisions of mixed kinds; prints figures
 
@@ -73,21 +73,32 @@ private enum Run {
 
     static func greylist(_ path: String) {
         let store = GreylistStore(path: path, log: Printing(), now: WallClock.now)
+        store.open()
         let done = Counter(0)
-        for thread in 0..<3 { start { decide(store, thread, done) } }
-        decide(store, 3, done)
+        let base = Int.random(in: 0..<1_000_000) * 4_000_000  // a run's triplets are its own
+        for thread in 0..<4 { start { decide(store, base + thread * 1_000_000, done) } }
+        var told = 0
+        while true {
+            let count = done.current
+            guard count >= told + 100 else {
+                usleep(100)
+                continue
+            }
+            guard (try? store.flush()) != nil else { continue }  // the log says why
+            told = count
+            say("\(count)")
+        }
     }
 
-    private static func decide(_ store: GreylistStore, _ thread: Int, _ done: Counter) {
+    private static func decide(_ store: GreylistStore, _ base: Int, _ done: Counter) {
         var number = 0
         while true {
             // Every fourth comes back in time, so that entries of all kinds change.
             let now = WallClock.now() + .seconds(number % 4 == 3 ? 400 : 0)
-            let request = request(number / 4 * 4 + thread * 1_000_000_000, domain: number % 2 == 0)
+            let request = request(base + number / 4, domain: number % 2 == 0)
             guard store.decide(request, times: times, now: now) != .unavailable else { continue }
             number += 1
-            let count = done.add(1)
-            if count % 100 == 0 { say("\(count)") }
+            _ = done.add(1)
         }
     }
 
@@ -129,7 +140,9 @@ private enum Run {
         for first in stride(from: 0, to: count, by: step) {
             let span = measured(threads, step) { number in
                 _ = store.decide(request(first + number, domain: false), times: times, now: base)
-            }
+            } atEnd: {
+                try? store.flush()
+            }  // the log says why
             say("new triplets \(first + step): \(span); file \(octets(path) / 1_048_576) MiB")
         }
         let later = base + .seconds(400)
@@ -168,7 +181,10 @@ private enum Run {
     }
 
     /// Decisions a second, and their latency and CPU.
-    private static func measured(_ threads: Int, _ count: Int, _ body: @escaping @Sendable (Int) -> Void) -> String {
+    /// - Parameter atEnd: counts too.
+    private static func measured(
+        _ threads: Int, _ count: Int, _ body: @escaping @Sendable (Int) -> Void, atEnd: () -> Void = {}
+    ) -> String {
         let latencies = Mutex<[Int64]>([])
         let left = Counter(threads)
         let start = MonotonicTime.now()
@@ -186,6 +202,7 @@ private enum Run {
             }
         }
         while left.current > 0 { usleep(1000) }
+        atEnd()
         let seconds = Double((MonotonicTime.now() - start).nanoseconds) / 1e9
         let used = Double(cpuMicroseconds() - cpu) / Double(count)
         let sorted = latencies.withLock { $0.sorted() }
