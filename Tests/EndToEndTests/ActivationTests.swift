@@ -32,6 +32,8 @@ import Testing
                 [listen]
                 \(key) = \(value)
                 control = "\(folder.path)"
+                [state]
+                directory = "\(folder.path)"
                 [log]
                 to = "stderr"
                 [dns]
@@ -146,13 +148,15 @@ import Testing
     @Test(
         "what comes while a daemon is down is served by the next; the file stays",
         arguments: [
-            ("postern-dkim", "milter", "dkim", milter, [0x4F], 4), ("postern-dns", "dns", "dns", question, [7, 7], 2),
-            ("postern-policy", "policy", "policy", recipient, Array("action=D".utf8), 0),
-        ] as [(String, String, String, [UInt8], [UInt8], Int)])
-    func restart(
-        _ program: String, _ name: String, _ key: String, _ request: [UInt8], _ reply: [UInt8], _ offset: Int
-    ) throws {
-        let holder = try Holder(program, name: name, key: key)
+            ("dkim", milter, [0x4F], 4), ("dmarc", milter, [0x4F], 4), ("dns", question, [7, 7], 2),
+            ("policy", recipient, Array("action=D".utf8), 0), ("rate", recipient, Array("action=D".utf8), 0),
+        ] as [(String, [UInt8], [UInt8], Int)])
+    func restart(_ key: String, _ request: [UInt8], _ reply: [UInt8], _ offset: Int) throws {
+        let program = "postern-\(key)"
+        // As the unit that is shipped calls it.
+        let unit = SourceTree.root.appending(path: "systemd/\(program).socket")
+        let name = try String(contentsOf: unit, encoding: .utf8).firstMatch(of: /\nFileDescriptorName=(\w+)\n/)
+        let holder = try Holder(program, name: String(try #require(name).output.1), key: key)
         for (signal, status) in [(SIGTERM, Int32(0)), (SIGKILL, -SIGKILL), (SIGTERM, 0)] {
             let early = try holder.send(request)  // nobody runs yet
             try holder.start()
