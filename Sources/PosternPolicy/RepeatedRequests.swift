@@ -84,7 +84,7 @@ final class RepeatedRequests<Answer: Sendable>: Sendable {
     /// A part of the memory with a lock of its own: threads that waited for one another at a single one were measured
     /// to take ten times the processor's time of the work itself.
     private final class Part: Sendable {
-        let state = Mutex(State())
+        let state = ShortLock(State())
     }
 
     /// A request that somebody judges.

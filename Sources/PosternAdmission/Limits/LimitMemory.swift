@@ -1,7 +1,6 @@
 // The limits' ledger in memory, for one host. One lock: a decision under it takes about a microsecond, and all limits of a
 // request must be looked at together. What it counts can be taken out and put in again, for whoever keeps a journal.
 
-import Glibc
 public import PosternMail
 
 public final class LimitMemory: LimitLedger {
@@ -10,12 +9,12 @@ public final class LimitMemory: LimitLedger {
     /// Records that one call looks at: some 100 us of everybody's time.
     private static let maxScan = 2000
 
-    private let book: LimitLock<LimitBook>
+    private let book: ShortLock<LimitBook>
 
     /// - Parameter maxKeys: of all limits together, some 200 octets each with a span of their own.
     /// - Parameter tracksChanges: somebody calls `takeChanges` often.
     public init(maxKeys: Int = 1_000_000, tracksChanges: Bool = false) {
-        book = LimitLock(LimitBook(maxKeys: maxKeys, tracksChanges: tracksChanges))
+        book = ShortLock(LimitBook(maxKeys: maxKeys, tracksChanges: tracksChanges))
     }
 
     public func prepare(_ terms: [LimitTerms]) { book.withLock { $0.prepare(terms) } }
@@ -241,30 +240,5 @@ extension LimitBook {
         slab[number].blockedUntil = min(row.blockedUntil, time + LimitMemory.maxBlock.nanoseconds / 1_000_000)
         slab[number].isBlockedByAdmin = row.isBlockedByAdmin
         _ = slab.setContents(row.words, number)  // as many as they are, see above
-    }
-}
-
-/// A lock for what is done in a microsecond by many threads. Not Synchronization's Mutex: that hands the lock to whoever
-/// waits longest, through the kernel, so that 50 threads which want it were measured at a tenth of one thread's speed.
-/// Source: pthread_mutex_lock(3).
-final class LimitLock<Value>: @unchecked Sendable {
-    // Unchecked: the value is touched under the mutex only, and the pointer is immutable and owns what it points to.
-    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private let value: Value
-
-    init(_ value: sending Value) {
-        self.value = value
-        pthread_mutex_init(mutex, nil)  // cannot fail on Linux: nothing is allocated
-    }
-
-    deinit {
-        pthread_mutex_destroy(mutex)
-        mutex.deallocate()
-    }
-
-    func withLock<Result: Sendable>(_ body: (Value) -> Result) -> Result {
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
-        return body(value)
     }
 }
