@@ -28,7 +28,7 @@ struct HTTPRequest: Hashable, Sendable {
 
     /// Whether octets can begin a request at all; a TLS client's cannot.
     static func canBegin(_ octets: [UInt8]) -> Bool {
-        octets.prefix(2) == [0x0D, 0x0A] || octets.prefix(1) == [0x0D] || octets.first.map(isTokenOctet) ?? true
+        octets.prefix(2) == [0x0D, 0x0A] || octets == [0x0D] || octets.first.map(isTokenOctet) ?? true
     }
 
     /// - Parameter head: up to its empty line.

@@ -20,6 +20,8 @@ final class MetricsConnection {
     private var state = State.reading
     private var input: [UInt8] = []
     private(set) var deadline: MonotonicTime
+    /// When its request was whole.
+    private(set) var askedAt = MonotonicTime.never
 
     init(_ socket: consuming Socket, _ limits: MetricsServer.Limits) {
         self.socket = socket
@@ -103,6 +105,7 @@ final class MetricsConnection {
             return
         }
         state = .asked(asked)
+        askedAt = .now()
         deadline = .never  // what it waits for ends by itself (MetricsCollector)
     }
 

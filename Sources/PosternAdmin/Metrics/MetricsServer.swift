@@ -128,14 +128,16 @@ final class MetricsServer: Sendable {
         switch asked {
         case .failure(let fault): connection.answer(HTTPResponse(fault), withBody: true, at: now())
         case .success(let request):
-            if let response = response(to: request, &press) {
+            if let response = response(to: request, askedAt: connection.askedAt, &press) {
                 connection.answer(response, withBody: request.method != "HEAD", at: now())
             }
         }
     }
 
     /// - Returns: nil while the page is being made.
-    private func response(to request: HTTPRequest, _ press: inout Press) -> HTTPResponse? {
+    private func response(
+        to request: HTTPRequest, askedAt: MonotonicTime, _ press: inout Press
+    ) -> HTTPResponse? {
         // RFC 9110 §9.1: a method that is known and not allowed, or not known: both are told which are.
         guard request.method == "GET" || request.method == "HEAD" else { return .methodNotAllowed }
         switch request.path {
@@ -144,7 +146,9 @@ final class MetricsServer: Sendable {
         default: return .notFound
         }
         let format = MetricsFormat(accept: request.accept)
-        if let octets = press.octets(format, notOlderThan: limits.pageAge) { return .page(octets, format) }
+        if let octets = press.octets(format, for: askedAt, notOlderThan: limits.pageAge) {
+            return .page(octets, format)
+        }
         guard !press.isAtWork else { return nil }
         do throws(SocketError) {
             try Thread.start(name: "page") { [self] in
@@ -178,9 +182,11 @@ private struct Press {
         printed = [:]
     }
 
-    mutating func octets(_ format: MetricsFormat, notOlderThan age: Duration) -> [UInt8]? {
-        // While a new one is made nobody is given the old one.
-        guard !isAtWork, let page, MonotonicTime.now() - page.made <= age else { return nil }
+    /// - Parameter asked: who has waited for a page gets it, however long it took to get here.
+    mutating func octets(
+        _ format: MetricsFormat, for asked: MonotonicTime, notOlderThan age: Duration
+    ) -> [UInt8]? {
+        guard let page, page.made >= asked || MonotonicTime.now() - page.made <= age else { return nil }
         if let octets = printed[format] { return octets }
         let octets = Array(page.page.text(format).utf8)
         printed[format] = octets

@@ -2,6 +2,8 @@
 // send numbers under these names (see MetricsDocument); `postern metrics` shows those and no others, so that neither a
 // stranger's word nor a daemon that went wrong can add a name or a label. contrib/prometheus/metrics.md is made from it.
 
+public import PosternMail
+
 /// One metric with all its labels, as OpenMetrics 1.0 has it.
 public struct MetricFamily: Hashable, Sendable {
     public enum Kind: String, Hashable, Sendable {
@@ -48,6 +50,18 @@ public struct MetricFamily: Hashable, Sendable {
 
     /// All of them, in the order in which they are shown.
     public static let all = shared + dns + dkim + dmarc + policy + rate
+
+    /// One daemon's own metrics with each label that a closed set has; those with labels of the configuration are not
+    /// among them.
+    public static func names(of daemon: String, _ kinds: Set<Kind>) -> Set<CounterName> {
+        let families = all.filter { $0.daemon == daemon && kinds.contains($0.kind) }
+        return Set(
+            families.flatMap { family -> [CounterName] in
+                guard let label = family.label else { return [CounterName(family.name)] }
+                guard case .closed(let values) = label.values else { return [] }
+                return values.map { CounterName(family.name, label.key, $0) }
+            })
+    }
 }
 
 extension MetricFamily {

@@ -44,6 +44,8 @@ extension MetricFamily {
                 "postern_rate_events_total", "Keys that came to their limit, or near it; each once in a span of time.",
                 "kind", ["over", "nearing"]),
             rate.counter(
+                "postern_rate_followers_dropped_total", "Followers of events that were let go since they did not read."),
+            rate.counter(
                 "postern_rate_not_applied_total", "Limits that did not apply to a request.", "reason",
                 ["missing_attribute", "no_room"]),
             rate.counter("postern_rate_unavailable_total", "Requests that the ledger could not decide; mail passes."),

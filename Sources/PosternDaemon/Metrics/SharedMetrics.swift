@@ -20,7 +20,7 @@ extension MetricFamily {
             all.gauge("postern_process_max_fds", "Most open descriptors that the daemon may have."),
             all.gauge("postern_process_threads", "Threads."),
             all.gauge("postern_open_transactions", "Messages or requests under way."),
-            all.gauge("postern_configuration_generation", "1 at the start, one more with each reload that was taken."),
+            all.gauge("postern_configuration_generation", "Counts from 1 at the start, one more with each reload that was taken."),
             all.gauge(
                 "postern_configuration_loaded_timestamp_seconds",
                 "When the configuration in force was read, since 1970."),
