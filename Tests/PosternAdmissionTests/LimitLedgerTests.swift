@@ -179,7 +179,13 @@ struct LimitLedgerTests {
         #expect(ground.end(message, 3, size: 900).answer == .dunno)
         #expect(ground.used("one.example") == [2])
         #expect(ground.used("two.example") == [1])
-        #expect(ground.used("a@one.example").isEmpty, "octets of one recipient are not known after RCPT")
+        // The size was not announced: the end charges the keys that RCPT has named.
+        #expect(["a@one.example", "b@one.example", "c@two.example"].map(ground.used) == [[900], [900], [900]])
+        let next = ground.message()
+        #expect(ground.recipient(next, "a@one.example").answer == .dunno)
+        #expect(ground.recipient(next, "d@two.example").answer == .dunno)
+        #expect(ground.end(next, 2, size: 101).decision?.key?.description == "a@one.example")
+        #expect(ground.used("d@two.example").isEmpty, "a refused message is charged to none")
     }
 
     @Test("a message that takes over 10 minutes to come in is charged at its end")

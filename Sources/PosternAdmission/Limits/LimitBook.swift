@@ -84,6 +84,9 @@ final class LimitBook {
         /// Of a connection that is not counted yet.
         let digest: UInt64?
         var isOver = false
+
+        /// Octets that the client has not announced: only the recipients know the key, and only the end the amount.
+        var awaitsItsEnd: Bool { terms.shape.count == .octets && terms.isPerRecipient && holding == nil }
     }
 
     func decide(_ request: LimitRequest, now: UnixTime, writes: Bool) -> LimitDecision {
@@ -170,26 +173,39 @@ final class LimitBook {
         let record = step.record.map { step.slab[$0] }
         let reserved = Int(record?.reserved ?? 0)
         // What was admitted before the block goes through; not past an admin's.
-        if let record, record.blockedUntil > time, step.delta > 0 || record.isBlockedByAdmin {
-            let span = step.terms.amounts.count - 1
-            return LimitRefusal(
-                terms: step.terms, key: LimitKey(octets: step.key), use: use(step, span), reserved: reserved,
-                asked: step.delta, isBlocked: true, freeIn: .milliseconds(record.blockedUntil - time))
+        let isBlocked = record.map { $0.blockedUntil > time && (step.delta > 0 || $0.isBlockedByAdmin) } ?? false
+        guard isBlocked || step.delta > 0 else { return nil }
+        // Of the spans that are over, the one that is so for longest: that is what the sender waits for.
+        var worst: (span: Int, wait: Int64)?
+        for span in step.terms.amounts.indices where step.delta > 0 {
+            guard let wait = wait(step, span, reserved: reserved), wait >= worst?.wait ?? 0 else { continue }
+            worst = (span, wait)
         }
-        guard step.delta > 0 else { return nil }
-        for span in step.terms.amounts.indices {
-            let allowed = step.terms.amounts[span]
-            let used = step.record.map { step.slab.used($0, span, at: time) } ?? 0
-            let sum = used.clamped(adding: reserved).clamped(adding: step.delta)
-            guard sum > allowed else { continue }
-            var free = step.terms.block
-            let wait = step.record.flatMap { step.slab.wait(for: sum - allowed, $0, span, at: time) }
-            free = max(free, .milliseconds(wait ?? step.terms.shape.spans[span]))
-            return LimitRefusal(
-                terms: step.terms, key: LimitKey(octets: step.key), use: use(step, span), reserved: reserved,
-                asked: step.delta, isBlocked: false, freeIn: free)
+        guard isBlocked || worst != nil else { return nil }
+        let rest = isBlocked ? (record?.blockedUntil ?? time) - time : step.terms.block.nanoseconds / 1_000_000
+        let free = max(rest, worst?.wait ?? 0)
+        let spans = step.terms.shape.spans
+        let longest = spans.indices.max { spans[$0] < spans[$1] } ?? 0
+        return LimitRefusal(
+            terms: step.terms, key: LimitKey(octets: step.key), use: use(step, worst?.span ?? longest),
+            reserved: reserved, asked: step.delta, isBlocked: isBlocked,
+            freeIn: free == Self.never ? nil : .milliseconds(free))
+    }
+
+    private static let never = Int64.max
+
+    /// How long until a step fits into a span, in milliseconds; nil where it does.
+    private func wait(_ step: Step, _ span: Int, reserved: Int) -> Int64? {
+        let allowed = step.terms.amounts[span]
+        let used = step.record.map { step.slab.used($0, span, at: time) } ?? 0
+        let sum = used.clamped(adding: reserved).clamped(adding: step.delta)
+        guard sum > allowed else { return nil }
+        guard step.delta <= allowed else { return Self.never }
+        if let record = step.record, let wait = step.slab.wait(for: sum - allowed, record, span, at: time) {
+            return wait
         }
-        return nil
+        // Messages on their way are in the way: at most until they lapse, and what they count then is over.
+        return LimitInstances.lapse + step.terms.shape.longest(span)
     }
 
     func use(_ step: Step, _ span: Int) -> LimitUse {
@@ -224,24 +240,31 @@ final class LimitBook {
         let isEnd = request.totals != nil
         let service = hooks.number(request.service)
         let reserves = !isEnd && hooks.isAttached(service)
+        /// The message that is charged; nil where nothing tells one from another.
+        func owner() -> LimitInstance? {
+            guard let instanceKey else { return nil }
+            if instance == nil {
+                let begun = LimitInstance(key: instanceKey, request, service: service, time: time)
+                instances.begin(begun)
+                instance = begun
+            }
+            return instance
+        }
         for number in steps.indices where !steps[number].isOver {
             if let digest = steps[number].digest { connections.remember(digest) }
-            guard steps[number].delta > 0 else { continue }
+            guard steps[number].delta > 0 else {
+                if reserves, steps[number].awaitsItsEnd, let owner = owner() {
+                    _ = hold(steps[number], owner, isReserved: true)  // nothing yet, but its end knows the key
+                }
+                continue
+            }
             guard let record = ensure(&steps[number], request) else {
                 untracked += 1
                 continue
             }
             let step = steps[number]
             var isReserved = false
-            if step.digest == nil, let instanceKey {
-                let owner: LimitInstance
-                if let instance {
-                    owner = instance
-                } else {
-                    owner = LimitInstance(key: instanceKey, request, service: service, time: time)
-                    instances.begin(owner)
-                    instance = owner
-                }
+            if step.digest == nil, let owner = owner() {
                 isReserved = reserves && step.terms.shape.window == .sliding
                 isReserved = hold(step, owner, isReserved: isReserved)
             }

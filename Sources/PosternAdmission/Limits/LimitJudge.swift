@@ -62,21 +62,30 @@ public struct LimitJudge: Sendable {
         let (asked, missing, reasons) = concerns(request, telling: true)
         let decision = asked.map { ledger.foresee($0, now: now) } ?? LimitDecision(refusals: [])
         let verdict = verdict(on: decision, missing: missing)
-        var findings: [LimitFinding] = []
-        for (limit, reason) in zip(limits, reasons) {
-            if let found = verdict.findings.first(where: { $0.limit == limit.settings.name }) {
-                findings.append(found)
-            } else if let reason {
-                findings.append(LimitFinding(limit, .skipped, reason: reason))
-            } else {
-                let uses = decision.standings.filter { $0.limit == limit.settings.name }
-                let reason = uses.first.map { LimitFinding.text($0) } ?? "nothing new to count"
-                findings.append(LimitFinding(limit, .pass, key: uses.first?.key, reason: reason))
-            }
+        let findings = zip(limits, reasons).map { limit, reason in
+            explained(limit, decision, skipped: reason)
         }
         return LimitVerdict(
             answer: verdict.answer, findings: findings, decision: verdict.decision, withheld: verdict.withheld,
             events: [], missing: missing, untracked: 0)
+    }
+
+    /// - Parameter reason: why the limit is not asked; nil where it is.
+    private func explained(_ limit: Limit, _ decision: LimitDecision, skipped reason: String?) -> LimitFinding {
+        let name = limit.settings.name
+        let standings = decision.standings.filter { $0.limit == name }
+        if let refusal = decision.refusals.first(where: { $0.terms.shape.name == name }) {
+            let standing = standings.first { $0.key == refusal.key }
+            return LimitFinding(
+                limit, .over, key: refusal.key,
+                reason: standing.map { LimitFinding.text(refusal, $0) } ?? LimitFinding.text(refusal),
+                answer: Self.answer(limit.settings.action), standing: standing, freeIn: refusal.freeIn)
+        }
+        if let reason { return LimitFinding(limit, .skipped, reason: reason) }
+        let standing = standings.first
+        return LimitFinding(
+            limit, .pass, key: standing?.key, reason: standing.map { LimitFinding.text($0) } ?? "nothing new to count",
+            standing: standing, freeIn: .zero)
     }
 
     // MARK: What a request concerns
@@ -123,7 +132,10 @@ public struct LimitJudge: Sendable {
         var findings: [LimitFinding] = []
         for refusal in decision.refusals {
             guard let limit = limits.first(where: { $0.terms === refusal.terms }) ?? named(refusal) else { continue }
-            findings.append(LimitFinding(limit, refusal, answer: Self.answer(limit.settings.action)))
+            findings.append(
+                LimitFinding(
+                    limit, .over, key: refusal.key, reason: LimitFinding.text(refusal),
+                    answer: Self.answer(limit.settings.action)))
         }
         // What refuses goes before what holds.
         let live = findings.filter { !$0.isShadow }
@@ -162,15 +174,12 @@ extension PolicyAnswer {
 }
 
 extension LimitFinding {
-    fileprivate init(_ limit: LimitJudge.Limit, _ refusal: LimitRefusal, answer: PolicyAnswer) {
+    fileprivate init(
+        _ limit: LimitJudge.Limit, _ outcome: Outcome, key: LimitKey? = nil, reason: String,
+        answer: PolicyAnswer? = nil, standing: LimitEntry? = nil, freeIn: Duration? = nil
+    ) {
         self.init(
-            limit: limit.settings.name, outcome: .over, key: refusal.key, reason: Self.text(refusal), answer: answer,
-            isShadow: limit.settings.shadow)
-    }
-
-    fileprivate init(_ limit: LimitJudge.Limit, _ outcome: Outcome, key: LimitKey? = nil, reason: String) {
-        self.init(
-            limit: limit.settings.name, outcome: outcome, key: key, reason: reason, answer: nil,
-            isShadow: limit.settings.shadow)
+            limit: limit.settings.name, outcome: outcome, key: key, reason: reason, answer: answer,
+            isShadow: limit.settings.shadow, standing: standing, freeIn: freeIn)
     }
 }

@@ -80,15 +80,17 @@ public struct LimitUse: Hashable, Sendable {
 public struct LimitRefusal: Sendable {
     public let terms: LimitTerms
     public let key: LimitKey
-    /// Of the span that is over; of the longest where the key is blocked.
+    /// Of the span that is over, and is so for longest; of the longest span where it is only blocked.
     public let use: LimitUse
     public let reserved: Int
     /// What the request would have added.
     public let asked: Int
     /// It is blocked, whatever is used.
     public let isBlocked: Bool
-    /// When what was asked fits, or the block ends, if nothing else is counted; at most the span, or the block.
-    public let freeIn: Duration
+    /// When what was asked fits and no block is left, if nothing else is counted until then. That is exact, and so may be
+    /// a twelfth of the span more than the span (a second more, for a fixed window): a cell goes as a whole. Only where
+    /// messages on their way hold what is missing it is as long as it can take. Nil: never, it is more than is allowed.
+    public let freeIn: Duration?
 }
 
 /// Something that an admin wants to hear of. Told once in a span of time for a key.
@@ -112,7 +114,7 @@ public struct LimitEvent: Hashable, Sendable {
     public let account: [UInt8]
     /// Addresses that have used the key since half of its limit, the last ones; at most `maxClients`.
     public let clients: [IPAddress]
-    /// Nothing was refused for it.
+    /// What goes over is refused; else (shadow, hold) it goes on.
     public let isBinding: Bool
 
     public static let maxClients = 16
@@ -145,7 +147,7 @@ public struct LimitDecision: Sendable {
 }
 
 /// How one key stands.
-public struct LimitEntry: Sendable {
+public struct LimitEntry: Hashable, Sendable {
     public let limit: String
     public let count: LimitCount
     public let key: LimitKey

@@ -63,11 +63,13 @@ final class LimitSlab {
         self.shape = shape
         isFixed = shape.window == .fixed
         width = shape.isWide ? 2 : 1
-        // A twelfth, rounded up: 12 cells are never shorter than the span.
-        slots = shape.spans.map { ($0 + 11) / 12 }
+        slots = shape.spans.map(Self.cell)
         spanWords = isFixed ? 2 + width : Self.cells * width
         stride = spanWords * shape.spans.count
     }
+
+    /// The length of a cell: a twelfth of its span, rounded up, so that 12 cells are never shorter than the span.
+    static func cell(of span: Int64) -> Int64 { (span + 11) / 12 }
 
     var count: Int { end - free.count }
 
@@ -216,7 +218,8 @@ final class LimitSlab {
         }
     }
 
-    /// How long until `needed` of what is counted has gone by, in milliseconds; nil if so much is not counted.
+    /// How long until `needed` of what is counted has gone by, in milliseconds; nil if so much is not counted. To the
+    /// millisecond, so it may be a cell more than the span: what was counted at a cell's beginning goes with the cell.
     func wait(for needed: Int, _ number: Int, _ span: Int, at time: Int64) -> Int64? {
         let base = (number & (Self.chunk - 1)) * stride + span * spanWords
         if isFixed {

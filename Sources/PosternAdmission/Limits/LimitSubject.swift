@@ -83,7 +83,7 @@ struct LimitSubject {
             return request[.instance].isEmpty ? .missing("instance") : .amount(1, isTotal: true)
         case .recipients:
             guard isLate else { return .amount(1, isTotal: false) }
-            if limit.per.contains(.recipient) || limit.per.contains(.recipientDomain) {
+            if limit.isPerRecipient {
                 return .amount(1, isTotal: true)  // only if there is a single one, or its value is not known
             }
             guard let count = request.recipientCount else { return .missing("recipient_count") }
@@ -91,8 +91,9 @@ struct LimitSubject {
         case .octets:
             guard !request[.instance].isEmpty else { return .missing("instance") }
             guard let size = request.size, size > 0 else {
-                // Announced by those who want to; the end tells.
-                return request.stage == .endOfMessage ? .missing("size") : .none("size is not announced")
+                // Announced by those who want to; the end tells, but then recipients are no longer known.
+                guard request.stage != .endOfMessage else { return .missing("size") }
+                return limit.isPerRecipient ? .amount(0, isTotal: true) : .none("size is not announced")
             }
             return .amount(size, isTotal: true)
         }

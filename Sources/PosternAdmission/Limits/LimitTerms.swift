@@ -20,6 +20,12 @@ public struct LimitShape: Hashable, Sendable {
     public static let maxSpans = 8
     public static let maxSpan: Int64 = 31 * 86_400_000
 
+    /// How long something counts in a span at most: a cell longer than the span, or as anvil(8) does, which lets a window
+    /// go when it is older than its length in whole seconds.
+    func longest(_ span: Int) -> Int64 {
+        window == .fixed ? (spans[span] / 1000 + 1) * 1000 : Int64(LimitSlab.cells) * LimitSlab.cell(of: spans[span])
+    }
+
     /// - Returns: nil for what no configuration says.
     public init?(name: String, per: String, count: LimitCount, spans: [Int64], window: LimitWindow, isWide: Bool) {
         guard (1...Self.maxSpans).contains(spans.count), spans.allSatisfy({ (1...Self.maxSpan).contains($0) }) else {
@@ -74,7 +80,7 @@ public final class LimitTerms: Sendable {
         }
         warnAt = settings.warnAt
         block = settings.block
-        isPerRecipient = settings.per.contains(.recipient) || settings.per.contains(.recipientDomain)
+        isPerRecipient = settings.isPerRecipient
         self.number = number
     }
 }

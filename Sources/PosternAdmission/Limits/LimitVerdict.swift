@@ -21,9 +21,14 @@ public struct LimitFinding: Hashable, Sendable {
     public let answer: PolicyAnswer?
     /// The limit only observes.
     public let isShadow: Bool
+    /// How the key stands; of an explanation only.
+    public let standing: LimitEntry?
+    /// When what was asked is let in: as in `LimitRefusal`; zero where it is let in now. Of an explanation only.
+    public let freeIn: Duration?
 
     public init(
-        limit: String, outcome: Outcome, key: LimitKey?, reason: String, answer: PolicyAnswer?, isShadow: Bool
+        limit: String, outcome: Outcome, key: LimitKey?, reason: String, answer: PolicyAnswer?, isShadow: Bool,
+        standing: LimitEntry? = nil, freeIn: Duration? = nil
     ) {
         self.limit = limit
         self.outcome = outcome
@@ -31,6 +36,8 @@ public struct LimitFinding: Hashable, Sendable {
         self.reason = reason
         self.answer = answer
         self.isShadow = isShadow
+        self.standing = standing
+        self.freeIn = freeIn
     }
 
     /// `ann@example.org: 200 of 200 recipients in 3600s, free in 35s`.
@@ -40,10 +47,18 @@ public struct LimitFinding: Hashable, Sendable {
             text += "blocked"
         } else {
             text += use(refusal.use, refusal.reserved, refusal.terms.shape.count)
-            if refusal.asked > 1 { text += ", asked for \(refusal.asked)" }
         }
-        return text + ", free in \(seconds(refusal.freeIn))"
+        return text + wish(refusal)
     }
+
+    /// What was asked, and when it is let in.
+    private static func wish(_ refusal: LimitRefusal) -> String {
+        let asked = refusal.asked > 1 ? ", asked for \(refusal.asked)" : ""
+        return asked + (refusal.freeIn.map { ", free in \(seconds($0))" } ?? ", more than is ever free")
+    }
+
+    /// For an explanation: all spans.
+    static func text(_ refusal: LimitRefusal, _ entry: LimitEntry) -> String { text(entry) + wish(refusal) }
 
     static func text(_ entry: LimitEntry) -> String {
         let uses = entry.uses.map { use($0, entry.reserved, entry.count) }.joined(separator: "; ")

@@ -72,6 +72,9 @@ public struct LimitSettings: Sendable {
         self.window = window
         self.shadow = shadow
     }
+
+    /// A recipient or its domain is in the key: one message has several keys.
+    public var isPerRecipient: Bool { per.contains(.recipient) || per.contains(.recipientDomain) }
 }
 
 /// What is allowed. No interval of that length holds more than the amount.
