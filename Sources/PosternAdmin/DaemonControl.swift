@@ -46,6 +46,9 @@ struct DaemonControl {
 
     init(_ options: GlobalOptions, _ place: ControlArguments) { self.init(options, stated: place.control) }
 
+    /// What is told of an answer that ends before its last object.
+    static let brokenOff = "expected all of the answer, found its beginning"
+
     /// A broken file is no reason not to ask: that may be the very question.
     /// - Parameter stated: `--control`; nil for what the configuration says.
     init(_ options: GlobalOptions, stated: String?) {
@@ -105,13 +108,13 @@ struct DaemonControl {
         _ daemon: DaemonName, _ command: ControlCommand, silence: Duration? = Self.maxWait,
         _ take: (ControlDocument) -> Bool
     ) -> DaemonAnswer {
-        var outcome = DaemonAnswer.failed("expected all of the answer, found its beginning")
+        var outcome = DaemonAnswer.failed(Self.brokenOff)
         do throws(SocketError) {
             try ControlClient.lines(endpoint(daemon), command.line, silence: silence) { line in
                 outcome = Self.answer(line)
                 guard case .document(let document) = outcome, document != ControlAnswer.completed else { return false }
                 guard take(document) else { return false }
-                outcome = .failed("expected all of the answer, found its beginning")
+                outcome = .failed(Self.brokenOff)
                 return true
             }
         } catch {

@@ -12,6 +12,8 @@ enum LimitCounter: Int, CounterSet {
     case withheld
     // Keys that came to their limit, or to its `warn_at`; each once in a span of time.
     case eventOver, eventNearing
+    // Followers of events that did not read them.
+    case followerDropped
     // Limits that did not apply to a request for want of an attribute, and whose key found no room.
     case missing, untracked
     // Requests that the ledger could not decide: their mail passes.
@@ -24,6 +26,7 @@ enum LimitCounter: Int, CounterSet {
         case .withheld: CounterName("postern_rate_withheld_total")
         case .eventOver: CounterName("postern_rate_events_total", "kind", "over")
         case .eventNearing: CounterName("postern_rate_events_total", "kind", "nearing")
+        case .followerDropped: CounterName("postern_rate_followers_dropped_total")
         case .missing: CounterName("postern_rate_not_applied_total", "reason", "missing_attribute")
         case .untracked: CounterName("postern_rate_not_applied_total", "reason", "no_room")
         case .unavailable: CounterName("postern_rate_unavailable_total")

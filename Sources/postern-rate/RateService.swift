@@ -12,6 +12,7 @@ struct RateService: Sendable {
     let names: Set<String>
     let now: @Sendable () -> UnixTime
     let counters: CounterSink<LimitCounter>
+    let events: EventLog
     let log: any LogSink
 
     /// - Parameter older: the snapshot that this one takes the place of; what was counted goes on.
@@ -25,15 +26,20 @@ struct RateService: Sendable {
         names = Set(configuration.limits.map(\.name))
         self.now = now
         counters = older?.counters ?? CounterSink()
+        events = older?.events ?? EventLog(run: "\(now().nanoseconds)")
         self.log = log
     }
 
     /// Judges one request, counts it, and tells of what an admin wants to hear.
     func verdict(on request: PolicyRequest) -> LimitVerdict {
-        let verdict = judge.verdict(on: request, ledger: ledger, now: now())
+        let now = now()
+        let verdict = judge.verdict(on: request, ledger: ledger, now: now)
         counters.count(verdict)
         // One line a key in a span of time, so that an account that goes on does not fill the log.
-        for event in verdict.events { log.warning("\(event)") }
+        for event in verdict.events {
+            log.warning("\(event)")
+            events.add(RateEvent(event), at: now)
+        }
         return verdict
     }
 }

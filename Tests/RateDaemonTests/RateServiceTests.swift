@@ -11,15 +11,15 @@ import Testing
 @testable import postern_rate
 
 /// A postern-rate whose configuration a test may change.
-private final class RateRig {
+final class RateRig {
     let ledger = LimitMemory()
     let log = RecordingLog()
+    let clock = ScriptedClock()
     private(set) var service: RateService
 
     init(_ configuration: String) throws {
         service = try RateService(
-            try Self.read(configuration), after: nil, ledger: ledger, log: log,
-            now: { UnixTime(seconds: 1_790_000_000) })
+            try Self.read(configuration), after: nil, ledger: ledger, log: log, now: { [clock] in clock.now() })
         ledger.prepare(service.judge.terms)
     }
 
@@ -65,16 +65,21 @@ private final class RateRig {
         return document
     }
 
+    func feed(_ name: String, _ arguments: ControlDocument) throws -> ControlFeed {
+        let answer = try RateCommands(service: service).answer(ControlCommand(name, arguments))
+        guard case .documents(let feed)? = answer else { throw ControlRefusal("expected many documents") }
+        return feed
+    }
+
     func listed(over: Bool) throws -> [ControlDocument] {
-        let command = ControlCommand("limit list", ["over": .boolean(over)])
-        guard case .documents(let feed)? = try RateCommands(service: service).answer(command) else { return [] }
+        let feed = try feed("limit list", ["over": .boolean(over)])
         var all: [ControlDocument] = []
         while case .documents(let documents) = feed.nextPart() { all += documents }
         return all
     }
 }
 
-private func limit(_ allow: String, _ more: String = "") -> String {
+func limit(_ allow: String, _ more: String = "") -> String {
     """
     [[limit]]
     name = "per account"

@@ -32,6 +32,7 @@ struct PosternCommand: SubcommandGroup {
               postern dnsbl status
               postern greylist list
               postern limit list --over
+              postern events --follow
               postern metrics --listen 127.0.0.1:9154
               postern import postscreen /etc/postfix/main.cf
               postern help dkim verify
@@ -53,7 +54,7 @@ struct PosternCommand: SubcommandGroup {
         subcommands: [
             CheckCommand.self, ShowCommand.self, StatusCommand.self, ReloadCommand.self, DKIMCommand.self,
             SPFCheck.self, DMARCDiscovery.self, JudgeCommand.self, DNSCommand.self, ExplainCommand.self,
-            DNSBLCommand.self, GreylistCommand.self, LimitCommand.self, ImportCommand.self,
+            DNSBLCommand.self, GreylistCommand.self, LimitCommand.self, EventsCommand.self, ImportCommand.self,
             MetricsCommand.self, ManualCommand.self,
         ])
 }

@@ -126,6 +126,9 @@ public struct ControlFeed: Sendable {
     /// The next part, for who reads a feed without a socket.
     public func nextPart() -> Part { next() }
 
+    /// Wants no more, likewise.
+    public func close() { ended() }
+
     /// The pages of something in order, each made when it is wanted.
     /// - Parameter page: the objects that stand behind `cursor` (nil: from the beginning), and where the next page begins;
     ///   nil behind the last.

@@ -19,9 +19,9 @@ extension GreylistPage.Row {
         let end = entry.expires(under: key, times)
         return [
             "kind": .text(kind), "origin": .text("\(key.origin)"), "sender": sender, "recipient": recipient,
-            "state": .text(state(end, now)), "first_seen": Self.time(entry.firstSeen),
-            "last_seen": Self.time(entry.lastSeen), "passed_since": entry.passedSince.map(Self.time) ?? .null,
-            "expires": end.map(Self.time) ?? .null, "passed_triplets": .number(entry.passedTriplets),
+            "state": .text(state(end, now)), "first_seen": .time(entry.firstSeen),
+            "last_seen": .time(entry.lastSeen), "passed_since": entry.passedSince.map { .time($0) } ?? .null,
+            "expires": end.map { .time($0) } ?? .null, "passed_triplets": .number(entry.passedTriplets),
             "networks": .list(entry.networks.map { .text("\($0)") }),
         ]
     }
@@ -34,7 +34,6 @@ extension GreylistPage.Row {
     }
 
     private static func text(_ octets: [UInt8]) -> ControlDocument { .text(String(decoding: octets, as: UTF8.self)) }
-    private static func time(_ time: UnixTime) -> ControlDocument { .text(LogRendering.timestamp(time)) }
 }
 
 extension GreylistCounts {
