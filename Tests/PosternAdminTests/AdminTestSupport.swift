@@ -43,6 +43,7 @@ struct Postern {
     var owner = KeyOwner.caller(reason: "this is a test")
     var reader = UserIdentity.current
     var systemResolvers: [IPAddress] = []
+    var postfixFiles: (main: String, master: String)?
     var pause: (Duration) -> Void = { _ in }
 
     /// What a command line leads to.
@@ -62,6 +63,7 @@ struct Postern {
                 return resolver
             },
             keyOwner: { owner }, keyReader: { reader }, systemResolvers: { systemResolvers },
+            postfixFiles: { postfixFiles.map { (Array($0.main.utf8), Array($0.master.utf8)) } },
             write: { asked.written += $0 }, tell: { asked.told.append($0) }, pause: pause)
         var output = AdminCommandLine.output(of: arguments, in: surroundings)
         // What was written at once stands before the rest.

@@ -133,4 +133,47 @@ import Testing
         let result = try Postern()("check")
         #expect(result.text.hasPrefix(DaemonArguments.defaultConfiguration + ":"))
     }
+
+    @Test(
+        "limits that this system's Postfix does not ask about",
+        arguments: [
+            ("smtpd_end_of_data_restrictions = check_policy_service { unix:postern/rate.sock, timeout=5s }", "", nil),
+            ("smtpd_end_of_data_restrictions =\n  # ours\n  check_policy_service unix:/run/rate.sock", "", nil),
+            ("rate = check_policy_service inet:127.0.0.1:10040\nsmtpd_end_of_data_restrictions = $rate", "", nil),
+            (
+                "smtpd_recipient_restrictions = permit_mynetworks, check_policy_service unix:postern/rate.sock", "",
+                "RCPT charges at once"
+            ),
+            (
+                "",
+                "submission inet n - y - - smtpd\n -o { smtpd_end_of_data_restrictions = check_policy_service "
+                    + "{ unix:postern/rate.sock, timeout=5s } }", nil
+            ),
+            ("", "# -o smtpd_end_of_data_restrictions=check_policy_service,unix:postern/rate.sock", "does not ask"),
+            ("smtpd_end_of_data_restrictions = check_policy_service unix:postern/policy.sock", "", "does not ask"),
+        ])
+    func limitHooks(_ main: String, _ master: String, _ expected: String?) throws {
+        let folder = try Folder()
+        let isElsewhere = main.contains("/run/") || main.contains("inet:")
+        let place = main.contains("inet:") ? "inet:10040@127.0.0.1" : "unix:/run/rate.sock"
+        let listen = isElsewhere ? "[listen]\nrate = \"\(place)\"\n" : ""
+        let limit = """
+            [[limit]]
+            name = "per account"
+            per = ["sasl_username"]
+            count = "recipients"
+            allow = "200/1h"
+            action = "defer"
+
+            """
+        let file = try folder.write("[host]\nname = \"mx1.example.org\"\n" + limit + listen, to: "p.toml")
+        let result = try Postern(postfixFiles: (main: main, master: master)).run(["check", file])
+        #expect(result.status == 0)
+        if let expected {
+            #expect(result.notes.hasPrefix("warning: \(file):6:9: limit[1].count: ") && result.notes.contains(expected))
+        } else {
+            #expect(result.notes == "")
+        }
+        #expect(try Postern().run(["check", file]).notes == "", "without a Postfix nothing is said of it")
+    }
 }

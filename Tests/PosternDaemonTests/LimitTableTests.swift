@@ -164,6 +164,9 @@ struct LimitTableTests {
         #expect(read(bare).problems == [] && read(bare).flawless != nil)  // advice refuses nothing
         #expect(read(bare + "clients = [\"192.0.2.0/24\"]\n").advice == [])
         #expect(read(bare + "users = [\"/./\"]\n").advice == [])
+        // What holds for everybody keeps nobody out.
+        #expect(read(bare + "clients = [\"0.0.0.0/0\"]\n").advice.map(\.description) == [text])
+        #expect(read(bare + "users = [\"ann\", \"/^/\"]\n").advice.map(\.description) == [text])
         #expect(advice("per = [\"sender\", \"sasl_username\"]") == [])
         #expect(advice("per = [\"recipient\", \"client\"]") == [])
     }
@@ -174,5 +177,70 @@ struct LimitTableTests {
             read(Self.limit("ipv4_prefix = 24")).advice.map(\.description) == [
                 "postern.toml:2:15: limit[1].ipv4_prefix: ipv4_prefix changes nothing without \"client\" in per"
             ])
+    }
+
+    @Test("hold before there is a message")
+    func hold() {
+        let limit = Self.limit("per = [\"client\"]", "count = \"connections\"", "action = \"hold\"")
+        #expect(
+            read(limit).advice.map(\.description) == [
+                "postern.toml:4:10: limit[1].action: Postfix ignores hold where it asks before there is a message "
+                    + "(smtpd_delay_reject = no), and a connection is counted at its first request"
+            ])
+        #expect(read(Self.limit("action = \"hold\"")).advice == [])
+        #expect(read(Self.limit("per = [\"client\"]", "count = \"connections\"")).advice == [])
+    }
+
+    private static func named(_ name: String, _ per: String, _ count: String) -> String {
+        """
+        [[limit]]
+        name = "\(name)"
+        per = ["\(per)"]
+        count = "\(count)"
+        allow = "200/1h"
+        action = "defer"
+
+        """
+    }
+
+    private static let unsettled =
+        "RCPT charges at once, also for what is refused or given up later: smtpd_end_of_data_restrictions do not ask "
+        + "postern-rate"
+
+    @Test(
+        "where Postfix does not ask",
+        arguments: [
+            (LimitHooks(atRecipients: true, atEnd: true), []),
+            (
+                LimitHooks(atRecipients: true, atEnd: false),
+                [
+                    "10:9: limit[2].count: \(unsettled)",
+                    "16:9: limit[3].count: only sizes that clients announce are counted: "
+                        + "smtpd_end_of_data_restrictions do not ask postern-rate",
+                ]
+            ),
+            (
+                LimitHooks(atRecipients: false, atEnd: true),
+                [
+                    "22:9: limit[4].count: only messages with a single recipient are counted: no recipient restriction "
+                        + "asks postern-rate"
+                ]
+            ),
+            (
+                LimitHooks(atRecipients: false, atEnd: false),
+                [
+                    "4:9: limit[1].count: Postfix does not ask postern-rate: no smtpd restriction has its "
+                        + "check_policy_service"
+                ]
+            ),
+        ])
+    func hooks(_ hooks: LimitHooks, _ expected: [String]) throws {
+        let text =
+            Self.named("a", "client", "connections") + Self.named("b", "sasl_username", "recipients")
+            + Self.named("c", "client", "octets") + Self.named("d", "recipient_domain", "messages")
+        let configuration = try #require(read(text).readable)
+        #expect(
+            configuration.advice(on: hooks, file: "p.toml").map(\.description) == expected.map { "p.toml:\($0)" })
+        #expect(read("").readable?.advice(on: hooks, file: "p.toml") == [])
     }
 }

@@ -20,6 +20,8 @@ struct Surroundings {
     var keyReader: () -> UserIdentity
     /// Whom this system asks for DNS.
     var systemResolvers: () -> [IPAddress] = { [] }
+    /// main.cf and master.cf of this system's Postfix; nil where there is none, or they cannot be read.
+    var postfixFiles: () -> (main: [UInt8], master: [UInt8])? = { nil }
     /// Writes to standard output at once: what is long, and what is followed.
     var write: ([UInt8]) throws(CommandFailure) -> Void = { _ in }
     /// Tells a line on standard error at once, while something is followed.
@@ -38,6 +40,7 @@ struct Surroundings {
             },
             now: WallClock.now, dns: { resolver, log in resolver.answering(within: dnsBudget, log: log) },
             keyOwner: KeyOwner.ofThisSystem, keyReader: KeyOwner.reader, systemResolvers: resolversOfThisSystem,
+            postfixFiles: postfixFilesOfThisSystem,
             write: { octets throws(CommandFailure) in
                 if let trouble = StandardStream.output.write(octets) { throw .unwritten(trouble) }
             },
@@ -54,6 +57,15 @@ struct Surroundings {
         let found = nameservers("/etc/resolv.conf")
         let stub = IPAddress("127.0.0.53")
         return found.contains { $0 == stub } ? found + nameservers("/run/systemd/resolve/resolv.conf") : found
+    }
+
+    /// Source: postconf(1), the default of `config_directory`.
+    private static func postfixFilesOfThisSystem() -> (main: [UInt8], master: [UInt8])? {
+        // Where they cannot be read nothing is known of them, and nothing is said.
+        guard let main = try? Files.read("/etc/postfix/main.cf", atMost: 1 << 20),
+            let master = try? Files.read("/etc/postfix/master.cf", atMost: 1 << 20)
+        else { return nil }
+        return (main, master)
     }
 
     /// The octets of a file, or of standard input for `-`.

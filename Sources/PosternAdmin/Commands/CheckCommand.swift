@@ -14,7 +14,7 @@ struct CheckCommand: Subcommand {
             or "FILE: ok". Whether key files can be read, and by nobody else, is judged for the user \
             \(KeyOwner.daemonUser), or for who runs this where there is no such user; lists and zone files are judged \
             for the users of the daemons that read them. What is right and yet hardly meant is a warning on standard \
-            error. Nothing is changed; daemons that run keep what they have.
+            error, also limits that /etc/postfix/main.cf and master.cf do not ask postern-rate about. Nothing is changed; daemons that run keep what they have.
 
             With --json, one object on one line; line, column and key are null where the file as a whole is meant:
               {"file":"postern.toml","problems":[{"file":"postern.toml","line":3,
@@ -46,7 +46,9 @@ struct CheckCommand: Subcommand {
         let problems = result.problems
         let status: ExitStatus = problems.isEmpty ? .done : .badConfiguration
         let resolvers = result.readable?.advice(onSystemResolvers: surroundings.systemResolvers()) ?? []
-        var notes = result.advice.map { "warning: \($0)" } + resolvers.map { "warning: \($0)" }
+        var notes =
+            (result.advice + onHooks(result.readable, path, surroundings)).map { "warning: \($0)" }
+            + resolvers.map { "warning: \($0)" }
         if result.configuration?.dkim.keys.isEmpty == false, surroundings.keyOwner() == .nobody {
             notes += [
                 "warning: this machine has no user \(KeyOwner.daemonUser); key files were judged for who runs this"
@@ -58,6 +60,17 @@ struct CheckCommand: Subcommand {
         }
         let lines = problems.isEmpty ? ["\(path): ok"] : problems.map(\.description)
         return CommandOutput(text: lines.map { $0 + "\n" }.joined(), notes: notes, status: status)
+    }
+
+    /// Limits that this system's Postfix does not ask about where it must.
+    private func onHooks(
+        _ configuration: Configuration?, _ path: String, _ surroundings: Surroundings
+    ) -> [ConfigurationProblem] {
+        guard let configuration, !configuration.limits.isEmpty, let files = surroundings.postfixFiles() else {
+            return []
+        }
+        let hooks = LimitHooks(main: files.main, master: files.master, rate: configuration.listen.rate)
+        return configuration.advice(on: hooks, file: path)
     }
 
     private static func json(_ problem: ConfigurationProblem) -> JSONValue {

@@ -82,12 +82,7 @@ extension LimitSettings {
             ipv4Prefix: values[LimitTable.ipv4Prefix], ipv6Prefix: values[LimitTable.ipv6Prefix], clients: clients,
             users: users, except: values[LimitTable.except], warnAt: values[LimitTable.warnAt],
             block: values[LimitTable.block], window: values[LimitTable.window], shadow: values[LimitTable.shadow])
-        for key in [LimitTable.ipv4Prefix, LimitTable.ipv6Prefix] where values.gives(key) && !per.contains(.client) {
-            reader.advise(
-                "\(key.name) changes nothing without \"client\" in per", at: values.position(of: key),
-                keyPath: "\(values.path).\(key.name)")
-        }
-        adviseOnStrangers(values, &reader)
+        LimitAdvice.give(on: self, values, &reader)
     }
 
     private static func check(
@@ -110,16 +105,5 @@ extension LimitSettings {
             }
             shorter = rate
         }
-    }
-
-    /// What anyone can write (a sender, a HELO), anyone can use up for others.
-    private func adviseOnStrangers(_ values: TableValues, _ reader: inout ValueReader) {
-        guard clients == nil, users == nil,
-            !per.contains(where: { [.client, .clientName, .saslUsername].contains($0) })
-        else { return }
-        reader.advise(
-            "strangers can use this limit up for others: add \"client\" or \"sasl_username\" to per, or keep it to "
-                + "clients or users",
-            at: values.position(of: LimitTable.per), keyPath: "\(values.path).per")
     }
 }
