@@ -7,10 +7,10 @@ import PostfixHarness
 import Testing
 
 final class PolicyHost: @unchecked Sendable {
-    // Unchecked: `policy` is replaced by the test that owns the host, which is one thread.
+    // Unchecked: daemons are replaced by the test that owns the host, which is one thread.
     let postfix: PostfixInstance
     private(set) var policy: Daemon
-    private let dns: Daemon
+    private var dns: Daemon
     private let folder: TemporaryFolder
     private let identity: DaemonIdentity
     private let delay: String
@@ -132,6 +132,14 @@ final class PolicyHost: @unchecked Sendable {
         policy = try Daemon(
             "postern-policy", configuration: folder.file("postern.toml").path, as: identity,
             environment: clock?.environment ?? [:])
+    }
+
+    /// Runs `body` while postern-dns is dead, and starts a new one after it.
+    func withoutDNS(_ body: () throws -> Void) throws {
+        dns.kill()
+        let outcome = Result { try body() }
+        dns = try Daemon("postern-dns", configuration: folder.file("postern.toml").path)
+        try outcome.get()
     }
 
     /// Runs the CLI.

@@ -236,6 +236,32 @@ extension EndToEnd {
             #expect(host.troubles == [])
         }
 
+        // MARK: Its DNS
+
+        @Test(
+            "postern-dns is dead: who is listed comes in, rules and greylisting go on; with it again the list refuses")
+        func withoutDNS() throws {
+            let host = try PolicyHost()
+            let listed = "203.0.113.66"
+            try Await.until("the list to be proved") { try host.postern(["dnsbl", "status"]).status == 0 }
+            #expect(try host.rcpt(listed, from: "ann@example.com").code == 554)
+            try host.withoutDNS {
+                let reply = try host.session(listed).send(
+                    from: "ann@example.com", to: [Self.recipient], PolicyHost.letter)
+                #expect(reply.queueID != nil, "\(reply)")
+                #expect(try host.rcpt("192.0.2.7", from: "spam@example.net").code == 550)
+                #expect(try host.rcpt("192.0.2.7", from: "ann@new.example.net").code == 450)
+                let line = try host.policy.await(line: "the list's silence") { $0.contains("postern-dns") }
+                #expect(line.contains("]: warning: "), "\(line)")
+            }
+            try Await.until("the list to refuse again", context: { "\(host.policy.lines.suffix(10))" }) {
+                try host.rcpt(listed, from: "ann@example.com").code == 554
+            }
+            try Await.until("the end of the wait") {
+                try host.rcpt("192.0.2.7", from: "ann@new.example.net").isPositive
+            }
+        }
+
         // MARK: Its clients
 
         @Test("clients that send an octet now and then or never read do not disturb Postfix")
