@@ -11,6 +11,7 @@ struct MilterContext: Sendable {
     var needs: MilterNeeds
     var makeFilter: @Sendable (SMTPSession) -> any Filter
     var transactions: OpenTransactions
+    var sessions: OpenTransactions
     var inFlight: InFlight
     /// Those of them that are only at their envelope.
     var envelopes: InFlight
@@ -63,6 +64,11 @@ enum Milter {
             context.log.error("libmilter did not take the list of macros of stage \(stage); refusing the connection")
             return sfsistat(SMFIS_REJECT)
         }
+        let connection = Unmanaged.passRetained(MilterConnection(context))
+        guard smfi_setpriv(raw, connection.toOpaque()) == MI_SUCCESS else {
+            connection.release()
+            return sfsistat(SMFIS_REJECT)
+        }
         wantedActions.pointee = context.needs.actions
         wantedSteps.pointee = context.needs.protocolSteps
         spare1?.pointee = 0
@@ -73,18 +79,15 @@ enum Milter {
     private static func connect(
         _ raw: OpaquePointer?, _ name: UnsafeMutablePointer<CChar>?, _ address: UnsafeMutablePointer<sockaddr>?
     ) -> sfsistat {
-        guard let context else { return sfsistat(SMFIS_TEMPFAIL) }
+        guard let context, let connection = connection(raw) else { return sfsistat(SMFIS_TEMPFAIL) }
         let (ip, port) = MilterValues.address(address)
         let client = SMTPClient(name: MilterValues.octets(name), address: ip, port: port)
-        let session = MilterSession(
+        connection.session?.end()
+        connection.session = MilterSession(
             SMTPSession(
                 client: client,
                 daemonName: macro(raw, MilterMacros.daemonName).map { String(decoding: $0, as: UTF8.self) }),
             context: context)
-        guard smfi_setpriv(raw, Unmanaged.passRetained(session).toOpaque()) == MI_SUCCESS else {
-            Unmanaged.passUnretained(session).release()
-            return sfsistat(SMFIS_TEMPFAIL)
-        }
         return sfsistat(SMFIS_NOREPLY)
     }
 
@@ -93,13 +96,13 @@ enum Milter {
         return sfsistat(SMFIS_NOREPLY)
     }
 
-    /// Also after a session that never began (libmilter may call it without connect).
+    /// Also after a connection that never came to a session, or to anything.
     private static func close(_ raw: OpaquePointer?) -> sfsistat {
         guard let pointer = smfi_getpriv(raw) else { return sfsistat(SMFIS_CONTINUE) }
         smfi_setpriv(raw, nil)
-        let owned = Unmanaged<MilterSession>.fromOpaque(pointer)
-        owned.takeUnretainedValue().end()
-        owned.release()  // the one release for connect's passRetained
+        let owned = Unmanaged<MilterConnection>.fromOpaque(pointer)
+        owned.takeUnretainedValue().session?.end()
+        owned.release()  // the one release for negotiate's passRetained
         return sfsistat(SMFIS_CONTINUE)
     }
 
@@ -189,9 +192,11 @@ enum Milter {
 
     // MARK: Context
 
-    private static func session(_ raw: OpaquePointer?) -> MilterSession? {
-        smfi_getpriv(raw).map { Unmanaged<MilterSession>.fromOpaque($0).takeUnretainedValue() }
+    private static func connection(_ raw: OpaquePointer?) -> MilterConnection? {
+        smfi_getpriv(raw).map { Unmanaged<MilterConnection>.fromOpaque($0).takeUnretainedValue() }
     }
+
+    private static func session(_ raw: OpaquePointer?) -> MilterSession? { connection(raw)?.session }
 
     /// A macro's octets; `nil` when Postfix did not send it.
     private static func macro(_ raw: OpaquePointer?, _ name: CString) -> [UInt8]? {

@@ -72,7 +72,7 @@ enum MilterListener {
         return withUnsafeBytes(of: &address) { SocketName(octets: Array($0.prefix(Int(length)))) }
     }
 
-    private static func bindToLoopback(_ descriptor: Int32, _ family: Int32) -> SocketName? {
+    static func bindToLoopback(_ descriptor: Int32, _ family: Int32) -> SocketName? {
         var address = sockaddr_storage()
         address.ss_family = sa_family_t(family)
         let bound = withUnsafeMutablePointer(to: &address) { storage in

@@ -23,6 +23,8 @@ public enum MilterServerError: Error, Hashable, Sendable, CustomStringConvertibl
 public struct MilterServer: Sendable {
     /// Messages between MAIL and their verdict.
     public let transactions: OpenTransactions
+    /// Connections from their negotiation to their end; most of the time they have no message open.
+    public let sessions: OpenTransactions
     private let listener: Int32
     private let progress: ProgressTicker
     private let log: any LogSink
@@ -47,10 +49,12 @@ public struct MilterServer: Sendable {
         progressInterval: Duration? = nil, makeFilter: @escaping @Sendable (SMTPSession) -> any Filter
     ) throws(MilterServerError) {
         transactions = OpenTransactions()
+        sessions = OpenTransactions()
         progress = ProgressTicker(interval: progressInterval ?? ProgressTicker.usualInterval)
         self.log = log
         Milter.context = MilterContext(
-            needs: needs, makeFilter: makeFilter, transactions: transactions, inFlight: InFlight(limit: maxInFlight),
+            needs: needs, makeFilter: makeFilter, transactions: transactions, sessions: sessions,
+            inFlight: InFlight(limit: maxInFlight),
             envelopes: InFlight(limit: max(1, maxInFlight / 2)), progress: progress, log: log)
         guard smfi_register(Milter.callbacks()) == MI_SUCCESS else { throw .libmilter("smfi_register") }
         smfi_setmaxdatasize(Self.maxPacketOctets)
@@ -70,7 +74,15 @@ public struct MilterServer: Sendable {
         MilterProbe.negotiates(listener, milliseconds: Int32(clamping: Int(limit / .milliseconds(1))))
     }
 
+    /// Takes no more sessions: who connects waits in the backlog until another process takes the same socket, after this
+    /// one has ended. To be called where systemd keeps the socket; where nobody does, it would turn Postfix away.
+    /// - Returns: false when it could not be done: sessions go on being taken.
+    @discardableResult
+    public func leaveDoor() -> Bool { MilterStop.leaveDoor(listener) }
+
     /// Ends `run`: no new sessions, and open ones end with their current command. Returns when libmilter knows.
-    /// Wait until `transactions.current` is 0 before, or Postfix applies its default action to open messages.
+    /// Wait until `transactions.current` is 0 before, and a while for `sessions.current`: Postfix applies its default
+    /// action to an open message, and to every later one of a session that we ended, even one whose MAIL lies in the
+    /// socket unread. libmilter has no way to refuse a message then, nor to hand a session on.
     public func stop() { MilterStop.stop(listener) }
 }

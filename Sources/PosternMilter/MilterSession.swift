@@ -2,7 +2,21 @@
 
 import PosternMail
 
-/// Hangs on libmilter's context from connect to close. Not Sendable on purpose: libmilter serialises a session's calls.
+/// Hangs on libmilter's context from its negotiation to close, and is counted so long: what Postfix says next may lie in
+/// the socket unread. Not Sendable on purpose: libmilter serialises a connection's calls.
+final class MilterConnection {
+    /// From connect on.
+    var session: MilterSession?
+    private let count: OpenTransactions
+
+    init(_ context: MilterContext) {
+        count = context.sessions
+        count.begin()
+    }
+    deinit { count.end() }
+}
+
+/// Not Sendable, as the connection that it belongs to.
 final class MilterSession {
     let filter: any Filter
     let log: any LogSink

@@ -16,6 +16,7 @@ struct DKIMDaemon: RunningDaemon {
     private let socket: ServedSocket
 
     var openTransactions: Int { server.transactions.current }
+    var openSessions: Int { server.sessions.current }
     var longestTransaction: Duration { SigningService.dnsBudget }
     var counters: [CounterReading] { service.current.counters.readings }
     var histograms: [HistogramReading] { service.current.histograms.readings }
@@ -25,6 +26,8 @@ struct DKIMDaemon: RunningDaemon {
     }
 
     func isAlive() -> Bool { server.answers() }
+
+    func beginStop() { if socket.isKept { server.leaveDoor() } }
 
     func stop() {
         server.stop()

@@ -17,6 +17,7 @@ struct DMARCDaemon: RunningDaemon {
     private let socket: ServedSocket
 
     var openTransactions: Int { server.transactions.current }
+    var openSessions: Int { server.sessions.current }
     var longestTransaction: Duration { VerdictTime.longest }
     var counters: [CounterReading] { service.current.counters.readings + facts.counters }
     var gauges: [CounterReading] { facts.gauges }
@@ -27,6 +28,8 @@ struct DMARCDaemon: RunningDaemon {
     }
 
     func isAlive() -> Bool { server.answers() }
+
+    func beginStop() { if socket.isKept { server.leaveDoor() } }
 
     func stop() {
         server.stop()

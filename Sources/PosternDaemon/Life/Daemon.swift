@@ -9,6 +9,8 @@ import PosternSocket
 public protocol RunningDaemon: Sendable {
     /// Transactions that a stop now would cut off.
     var openTransactions: Int { get }
+    /// Sessions in which another transaction may begin, of a protocol that would not come back for it.
+    var openSessions: Int { get }
     /// How long a transaction may still take from the moment at which nobody but us holds it up: a stop waits as long.
     var longestTransaction: Duration { get }
     /// What was counted so far; `postern status` shows these too.
@@ -26,6 +28,8 @@ public protocol RunningDaemon: Sendable {
     /// - Returns: nil for a command that this daemon does not know.
     /// - Throws: why it is not carried out; the client is told.
     func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer?
+    /// A stop has begun, and what is open goes on: new work that can wait for the next process is left to it.
+    func beginStop()
     /// Takes no more work and lets go of sockets; called once, when open transactions are over or the wait for them is.
     func stop()
 }
@@ -33,6 +37,8 @@ public protocol RunningDaemon: Sendable {
 extension RunningDaemon {
     /// More than a policy request or a look-up takes (DESIGN §2).
     public var longestTransaction: Duration { .seconds(20) }
+    public var openSessions: Int { 0 }
+    public func beginStop() {}
     public var gauges: [CounterReading] { [] }
     public var histograms: [HistogramReading] { [] }
 
@@ -51,6 +57,9 @@ public enum Daemon {
     /// How much longer than its longest transaction a daemon's stop waits for what is open: what a busy machine adds.
     /// systemd's TimeoutStopSec is longer than both.
     public static let drainMargin = Duration.seconds(2)
+    /// How long a stop waits for sessions without a transaction. Most end, or go on, within a second; Postfix keeps those
+    /// of a client that says nothing for minutes.
+    public static let sessionLimit = Duration.seconds(5)
 
     /// Runs a daemon until it is told to stop, and exits.
     /// - Parameter start: opens sockets and starts threads; throws what keeps the daemon from working.
@@ -120,8 +129,10 @@ public enum Daemon {
     }
 
     private static func drain(_ running: any RunningDaemon, _ log: any LogSink) {
+        running.beginStop()
         let deadline = MonotonicTime.after(running.longestTransaction + drainMargin)
-        while running.openTransactions > 0, !deadline.isPast {
+        let sessionDeadline = MonotonicTime.after(sessionLimit)
+        while running.openTransactions > 0 && !deadline.isPast || running.openSessions > 0 && !sessionDeadline.isPast {
             // A second signal ends the wait.
             if DaemonSignals.wait(until: .after(.milliseconds(20))) == .stop { break }
         }

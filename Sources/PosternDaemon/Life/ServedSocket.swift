@@ -27,6 +27,9 @@ public struct ServedSocket: Sendable {
         }
     }
 
+    /// Whether systemd keeps the socket: who connects while no daemon runs waits for the next one.
+    public var isKept: Bool { file == nil }
+
     /// Removes the file, if it is ours; to be called when nobody serves it any more.
     public func remove() { if let file { Socket.removeFile(of: file) } }
 }
