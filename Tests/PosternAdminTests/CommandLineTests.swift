@@ -62,7 +62,7 @@ import Testing
         arguments: [
             (
                 ["chekc"],
-                "postern, one of check, show, status, reload, dkim, spf, dmarc, judge, dns, explain, dnsbl, greylist, limit, events, import, metrics, manual; found \"chekc\""
+                "postern, one of check, doctor, show, status, reload, dkim, spf, dmarc, judge, dns, explain, dnsbl, greylist, limit, events, import, metrics, manual; found \"chekc\""
             ),
             (
                 ["dkim", "testkeys"],

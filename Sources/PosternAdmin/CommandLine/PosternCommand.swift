@@ -18,6 +18,7 @@ struct PosternCommand: SubcommandGroup {
 
             EXAMPLES
               postern check
+              postern doctor
               postern status
               postern dkim genkey --domain example.com --selector 2026q4
               postern dkim testkey
@@ -41,7 +42,7 @@ struct PosternCommand: SubcommandGroup {
               0   done
               1   a negative finding where a script would ask: no signature passes,
                   a key is not published, SPF fails, there is no DMARC policy,
-                  a message would not be accepted
+                  a message would not be accepted, something would break mail
               64  the command line is wrong
               65  the data given is wrong: no message, no key
               69  something needed is not there: a file, a socket, a DNS answer
@@ -52,8 +53,8 @@ struct PosternCommand: SubcommandGroup {
             """,
         version: DaemonArguments.versionText(program: "postern"),
         subcommands: [
-            CheckCommand.self, ShowCommand.self, StatusCommand.self, ReloadCommand.self, DKIMCommand.self,
-            SPFCheck.self, DMARCDiscovery.self, JudgeCommand.self, DNSCommand.self, ExplainCommand.self,
+            CheckCommand.self, DoctorCommand.self, ShowCommand.self, StatusCommand.self, ReloadCommand.self,
+            DKIMCommand.self, SPFCheck.self, DMARCDiscovery.self, JudgeCommand.self, DNSCommand.self, ExplainCommand.self,
             DNSBLCommand.self, GreylistCommand.self, LimitCommand.self, EventsCommand.self, ImportCommand.self,
             MetricsCommand.self, ManualCommand.self,
         ])

@@ -83,10 +83,10 @@ struct WalkedName {
     private let domain: DomainName
     private let policy: WalkAnswer
     /// Policy records, as published.
-    private var records: [[UInt8]] = []
+    private(set) var records: [[UInt8]] = []
     /// Other TXT records.
     private var ignored: [[UInt8]] = []
-    private var mistakes: [String] = []
+    private(set) var mistakes: [String] = []
     /// The walk has not ended below.
     let counts: Bool
 
