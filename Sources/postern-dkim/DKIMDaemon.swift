@@ -12,6 +12,7 @@ struct DKIMDaemon: RunningDaemon {
     /// What new sessions begin with; a session keeps what it began with (DESIGN §1, rule 6).
     private let service: Snapshot<SigningService>
     private let client: DNSClient
+    private let keys: KeyWatch
     private let log: any LogSink
     private let socket: ServedSocket
 
@@ -19,6 +20,10 @@ struct DKIMDaemon: RunningDaemon {
     var openSessions: Int { server.sessions.current }
     var longestTransaction: Duration { SigningService.dnsBudget }
     var counters: [CounterReading] { service.current.counters.readings }
+    var gauges: [CounterReading] {
+        let service = service.current
+        return service.keyStandings.gauges(of: service.keys)
+    }
     var histograms: [HistogramReading] { service.current.histograms.readings }
 
     func adopt(_ configuration: Configuration) {
@@ -31,6 +36,7 @@ struct DKIMDaemon: RunningDaemon {
 
     func stop() {
         server.stop()
+        keys.stop()
         socket.remove()
     }
 
@@ -48,8 +54,10 @@ struct DKIMDaemon: RunningDaemon {
             if !server.run() { log.critical("libmilter ended with an error; stopping") }
             DaemonSignals.raise(.stop)
         }.detach()
+        let keys = KeyWatch(service, client, log: log)
+        try keys.start()
         log.info("milter on \(socket.place), signing keys: \(configuration.dkim.keys.count)")
-        return DKIMDaemon(server: server, service: service, client: client, log: log, socket: socket)
+        return DKIMDaemon(server: server, service: service, client: client, keys: keys, log: log, socket: socket)
     }
 
     private static func service(

@@ -146,6 +146,7 @@ struct MessageState {
         guard signing != nil else { return pass(.unsigned, "not signed: \(unsignedReason ?? "no key")", service) }
         do {
             let signatures = try signing?.finish() ?? []
+            service.keyStandings.used(keys, at: service.now())
             service.counters.count(.signed)
             return MessageOutcome(
                 Verdict(.accept, edits: signatures.map { .insertOnTop($0) }), action: "sign",

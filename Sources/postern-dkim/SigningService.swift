@@ -25,6 +25,7 @@ struct SigningService: Sendable {
     let dns: @Sendable () -> any DNSAnswering
     var counters = CounterSink<DKIMCounter>()
     var histograms = HistogramSink<DKIMHistogram>()
+    var keyStandings = KeyStandings()
 
     /// Postfix waits 30 s for the verdict (command_timeout); it comes within 20 (DESIGN §2).
     static let dnsBudget = Duration.seconds(20)
@@ -45,6 +46,7 @@ extension SigningService {
             verify: dkim.verify, verification: dkim.verification, signing: dkim.signing, authorRule: dkim.author,
             keys: dkim.keys, publicKeys: older?.publicKeys ?? PublicKeyCache(), log: log, now: now,
             dns: { MeasuredDNS(dns()) { histograms.observe(.dnsWait, $0) } },
-            counters: older?.counters ?? CounterSink(), histograms: histograms)
+            counters: older?.counters ?? CounterSink(), histograms: histograms,
+            keyStandings: older?.keyStandings ?? KeyStandings())
     }
 }
