@@ -50,4 +50,43 @@ import Testing
         let limit = try #require(match.flatMap { Int($0.output.1) }, "systemd's own limit is 1024")
         #expect(limit >= 512 * 6 + 4096)  // Forwarder.maxActiveInquiries, UpstreamState.maxTries, maxConnections
     }
+
+    @Test(
+        "every service is locked up: systemd rates its exposure below 2.0 of 10",
+        .enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/systemd-analyze"), "needs systemd"))
+    func exposure() throws {
+        let folder = SourceTree.root.appending(path: "systemd")
+        let services = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter {
+            $0.hasSuffix(".service")
+        }
+        #expect(services.count > 4)
+        for service in services {
+            let result = try Program.run(
+                "/usr/bin/systemd-analyze",
+                ["security", "--offline=true", "--no-pager", "--threshold=19", folder.appending(path: service).path])
+            #expect(result.status == 0, "\(service): \(result.text.split(separator: "\n").last ?? "")")
+        }
+    }
+
+    @Test("what happens when something is down is asserted: each row of the table names a test")
+    func failures() throws {
+        let names = try Self.testNames()
+        let rows = try text("contrib/doc/failures.md").split(separator: "\n").filter { $0.hasPrefix("| ") }.dropFirst()
+        #expect(rows.count > 10)
+        for row in rows {
+            let name = row.split(separator: "|").last.map { $0.trimmingCharacters(in: .whitespaces) } ?? ""
+            #expect(names.contains(name), "\(name)")
+        }
+    }
+
+    /// What stands in @Test("...") of the end-to-end tests.
+    private static func testNames() throws -> Set<String> {
+        let folder = SourceTree.root.appending(path: "Tests/EndToEndTests")
+        var names: Set<String> = []
+        for file in try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil) {
+            let source = try String(contentsOf: file, encoding: .utf8)
+            names.formUnion(source.matches(of: /@Test\(\s*"([^"]*)"/).map { String($0.output.1) })
+        }
+        return names
+    }
 }
