@@ -47,22 +47,22 @@ public struct HistogramReading: Hashable, Sendable {
     }
 }
 
-/// Measures from any thread, and makes none of them wait: two additions a time, 160 octets a histogram.
+/// Measures from any thread, and makes none of them wait: two additions a time.
 public final class HistogramSink<Histogram: HistogramSet>: Sendable {
-    private let cells: [Cells]
-
-    /// A histogram's own lines of the processor's cache, so that two threads meet only where they measure the same.
-    private final class Cells: Sendable {
-        let buckets: InlineArray<19, Atomic<UInt64>>
-        let sum = Atomic<UInt64>(0)
-
-        init() { buckets = InlineArray { _ in Atomic(0) } }
-    }
+    /// For each histogram its buckets and its sum, in one piece: an array's count of references would cost more than
+    /// what is done here.
+    private let cells: InlineArray<160, Atomic<UInt64>>
+    /// Of one histogram: the buckets, and the sum in the last.
+    private static var stride: Int { 20 }
+    /// More than a daemon has.
+    private static var maxHistograms: Int { 8 }
 
     public init() {
         let cases = Histogram.allCases
         precondition(cases.map(\.rawValue) == Array(0..<cases.count), "a histogram's raw value is its place")
-        cells = cases.map { _ in Cells() }
+        precondition(cases.count <= Self.maxHistograms, "there is room for every histogram")
+        precondition(HistogramBounds.microseconds.count + 2 == Self.stride, "and for every bucket")
+        cells = InlineArray { _ in Atomic(0) }
     }
 
     /// - Parameter time: a negative one, of a clock that went back, counts as none.
@@ -70,20 +70,20 @@ public final class HistogramSink<Histogram: HistogramSet>: Sendable {
 
     public func observe(_ histogram: Histogram, nanoseconds: Int64) {
         let time = UInt64(clamping: nanoseconds)
-        let cells = cells[histogram.rawValue]
-        cells.buckets[HistogramBounds.bucket(ofNanoseconds: time)].wrappingAdd(1, ordering: .relaxed)
-        cells.sum.wrappingAdd(time, ordering: .relaxed)
+        let first = histogram.rawValue * Self.stride
+        cells[first + HistogramBounds.bucket(ofNanoseconds: time)].wrappingAdd(1, ordering: .relaxed)
+        cells[first + Self.stride - 1].wrappingAdd(time, ordering: .relaxed)
     }
 
     /// All histograms, in the order of their declaration. What is measured meanwhile may be in it or not, and in the sum
     /// before it is in a bucket.
     public var readings: [HistogramReading] {
         Histogram.allCases.map { histogram in
-            let cells = cells[histogram.rawValue]
+            let first = histogram.rawValue * Self.stride
+            let last = first + Self.stride - 1
             return HistogramReading(
-                histogram.name,
-                buckets: (0...HistogramBounds.microseconds.count).map { cells.buckets[$0].load(ordering: .relaxed) },
-                sum: cells.sum.load(ordering: .relaxed))
+                histogram.name, buckets: (first..<last).map { cells[$0].load(ordering: .relaxed) },
+                sum: cells[last].load(ordering: .relaxed))
         }
     }
 }
