@@ -18,7 +18,7 @@ struct PolicyLoad: Sendable {
     var pool = 10_000
     /// Tells the new triplets of one run from those of another.
     var seed = 1
-    /// Logins that send by turns; 0 for strangers' mail.
+    /// Logins that send by turns, neighbours far apart in memory; 0 for strangers' mail.
     var users = 0
     /// What is asked about each message.
     var stages = [PolicyStage.rcpt]
@@ -119,7 +119,8 @@ struct PolicyLoad: Sendable {
         let name = "mx\(triplet % 5000).example.net"
         let recipient = stage == .endOfMessage ? "" : "r\(triplet % 2000)@example.org"
         let count = stage == .data || stage == .endOfMessage ? 1 : 0
-        let login = users > 0 ? "user\(number % users)" : ""
+        // A prime: as many messages as there are logins bring each of them once.
+        let login = users > 0 ? "user\(number &* 611_953 % users)" : ""
         let text = """
             request=smtpd_access_policy
             protocol_state=\(stage.rawValue)
