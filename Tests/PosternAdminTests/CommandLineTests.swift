@@ -47,6 +47,10 @@ import Testing
             ["spf", "--client", "192.0.2.1", "--helo", "a.example", "--sender", "a@b.example", "--engine", "x"],
             ["dmarc", "a.example", "--discovery", "tree"], ["dmarc"], ["dmarc", "."], ["dmarc", "a..b"], ["dmarc", ""],
             ["dmarc", "a.example", "b.example"],
+            ["why"], ["why", "NOQUEUE"], ["why", "4cXk2J1hz", "--client", "192.0.2.7"], ["why", "--log", "f"],
+            ["why", "4cXk2J1hz", "--message-id", "a@b.example"], ["why", "4cXk2J1hz", "--journal", "--log", "f"],
+            ["report", "--since", "soon"], ["report", "--since", "2026-13-01"], ["report", "--top", "0"],
+            ["report", "x"], ["report", "--json", "--html", "-"], ["report", "--until", "2026-11-21 25:00"],
             ["dns", "query"], ["dns", "query", "a..b"], ["dns", "query", "example.com", "WORDS"],
         ] as [[String]])
     func usage(arguments: [String]) throws {
@@ -62,7 +66,7 @@ import Testing
         arguments: [
             (
                 ["chekc"],
-                "postern, one of check, doctor, show, status, reload, dkim, spf, dmarc, judge, dns, explain, dnsbl, greylist, limit, events, import, metrics, manual; found \"chekc\""
+                "postern, one of check, doctor, show, status, reload, dkim, spf, dmarc, judge, dns, explain, dnsbl, greylist, limit, events, import, metrics, why, report, manual; found \"chekc\""
             ),
             (
                 ["dkim", "testkeys"],

@@ -35,6 +35,8 @@ struct PosternCommand: SubcommandGroup {
               postern limit list --over
               postern events --follow
               postern metrics --listen 127.0.0.1:9154
+              postern why 4cXk2J1hz
+              postern report --since 7d
               postern import postscreen /etc/postfix/main.cf
               postern help dkim verify
 
@@ -56,7 +58,7 @@ struct PosternCommand: SubcommandGroup {
             CheckCommand.self, DoctorCommand.self, ShowCommand.self, StatusCommand.self, ReloadCommand.self,
             DKIMCommand.self, SPFCheck.self, DMARCDiscovery.self, JudgeCommand.self, DNSCommand.self, ExplainCommand.self,
             DNSBLCommand.self, GreylistCommand.self, LimitCommand.self, EventsCommand.self, ImportCommand.self,
-            MetricsCommand.self, ManualCommand.self,
+            MetricsCommand.self, WhyCommand.self, ReportCommand.self, ManualCommand.self,
         ])
 }
 

@@ -1,0 +1,35 @@
+// Writing a file that others read at any time: all of it, or the old one stays.
+
+internal import Glibc
+
+enum PageFile {
+    /// Writes the octets beside the file, and puts them in its place. What is no regular file (a pipe, a device) is
+    /// written to.
+    static func write(_ octets: [UInt8], to path: String) throws(FileFailure) {
+        var status = stat()
+        let isThere = stat(path, &status) == 0
+        if isThere, status.st_mode & S_IFMT != S_IFREG { return try put(octets, into: path, O_WRONLY, 0) }
+        let mode: mode_t = isThere ? status.st_mode & 0o777 : 0o644
+        let beside = "\(path).\(getpid()).new"
+        do throws(FileFailure) {
+            try put(octets, into: beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
+            guard rename(beside, path) == 0 else { throw .last("write \(path)") }
+        } catch {
+            unlink(beside)
+            throw error
+        }
+    }
+
+    private static func put(_ octets: [UInt8], into path: String, _ flags: Int32, _ mode: mode_t) throws(FileFailure) {
+        let file = open(path, flags | O_CLOEXEC | O_NOCTTY, mode)
+        guard file >= 0 else { throw .last("write \(path)") }
+        defer { close(file) }
+        var rest = octets[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw .last("write \(path)") }
+            rest = rest.dropFirst(count)
+        }
+    }
+}
