@@ -1,5 +1,6 @@
-// What is known of the keys that sign, for metrics: whether DNS publishes them, and when they last signed. Outlives
-// reloads. Nothing is decided by it.
+// What is known of the keys that sign: whether DNS publishes them, and when they last signed. Outlives reloads. A signature
+// whose record DNS positively lacks fails everywhere: with `dkim.require_published` such a key rests while another of its
+// domain can sign. That nobody answers changes nothing.
 
 import PosternAuth
 import PosternDNS
@@ -26,8 +27,10 @@ final class KeyStandings: Sendable {
 
     private let standings = Mutex<[Name: Standing]>([:])
 
-    /// How long after a look the next one comes; after one that nobody answered.
+    /// How long after a look the next one comes; while the record is missing, since it may be on its way; after one that
+    /// nobody answered.
     static let interval = Duration.seconds(3600)
+    static let intervalWhileMissing = Duration.seconds(300)
     static let intervalAfterFailure = Duration.seconds(60)
 
     /// These keys have signed.
@@ -37,8 +40,22 @@ final class KeyStandings: Sendable {
         }
     }
 
+    /// Those of the keys for a message that can be verified: all but the ones whose record DNS lacks or contradicts. Of
+    /// several none is left out where all are like that: an unsigned message is lost for certain.
+    /// - Parameter keys: of one domain.
+    func published(among keys: [DKIMSigningKey]) -> [DKIMSigningKey] {
+        let published = standings.withLock { standings in
+            keys.filter { standings[Name($0)]?.isPublished != false }
+        }
+        return published.isEmpty ? keys : published
+    }
+
     /// Asks DNS for the records of keys whose turn has come, in one batch.
-    func look(at keys: [DKIMSigningKey], dns: () -> any DNSAnswering, now: MonotonicTime = .now(), log: any LogSink) {
+    /// - Parameter isRequired: keys that are not published rest.
+    func look(
+        at keys: [DKIMSigningKey], isRequired: Bool, dns: () -> any DNSAnswering, now: MonotonicTime = .now(),
+        log: any LogSink
+    ) {
         let due = standings.withLock { standings in
             keys.filter { key in standings[Name(key)]?.lookAt.map { $0 <= now } ?? true }
         }
@@ -46,34 +63,54 @@ final class KeyStandings: Sendable {
         let names = due.map { key -> DomainName? in try? key.domain.prefixed("\(key.selector)._domainkey") }  // too long
         let answers = dns().answers(to: names.compactMap { $0.map { Question($0, .txt) } })
         var rest = answers[...]
+        var changed: [DKIMSigningKey] = []
         for (key, name) in zip(due, names) {
             let answer = name == nil ? Answer.noSuchName : rest.popFirst() ?? .temporaryFailure("no answer")
-            do throws(CryptoError) {
-                learn(key, try PublishedKey(answer, for: key.privateKey), now, log)
-            } catch {
-                learn(key, nil, now, log)
-            }
+            // A key of ours that cannot be read any more is not DNS's fault.
+            let found = try? PublishedKey(answer, for: key.privateKey)
+            if learn(key, found, now) { changed.append(key) }
         }
+        for key in changed { tell(key, of: keys, isRequired, log) }
     }
 
-    private func learn(_ key: DKIMSigningKey, _ found: PublishedKey?, _ now: MonotonicTime, _ log: any LogSink) {
-        let name = Name(key)
+    /// - Returns: whether it is published now and was not, or the other way round.
+    private func learn(_ key: DKIMSigningKey, _ found: PublishedKey?, _ now: MonotonicTime) -> Bool {
         let isPublished: Bool? =
             switch found?.problem {
             case nil: found == nil ? nil : true
             case .temporaryFailure?: nil  // silence changes nothing
             default: false
             }
-        let isNews = standings.withLock { standings in
-            var standing = standings[name] ?? Standing()
-            standing.lookAt = now + (isPublished == nil ? Self.intervalAfterFailure : Self.interval)
-            let isNews = isPublished != nil && isPublished != standing.isPublished
-            if isPublished != nil { standing.isPublished = isPublished }
-            standings[name] = standing
-            return isNews
+        let wait =
+            switch isPublished {
+            case true?: Self.interval
+            case false?: Self.intervalWhileMissing
+            case nil: Self.intervalAfterFailure
+            }
+        return standings.withLock { standings in
+            var standing = standings[Name(key)] ?? Standing()
+            defer { standings[Name(key)] = standing }
+            standing.lookAt = now + wait
+            guard let isPublished else { return false }
+            let before = standing.isPublished
+            standing.isPublished = isPublished
+            return before.map { $0 != isPublished } ?? !isPublished
         }
-        guard isNews, isPublished == false else { return }
-        log.info("key \(name): DNS does not publish it as it is; `postern dkim testkey` tells what is wrong")
+    }
+
+    /// Once for each change.
+    private func tell(_ key: DKIMSigningKey, of keys: [DKIMSigningKey], _ isRequired: Bool, _ log: any LogSink) {
+        let name = Name(key)
+        guard standings.withLock({ $0[name]?.isPublished }) == false else {
+            log.info("key \(name): DNS publishes it\(isRequired ? ", it signs" : "")")
+            return
+        }
+        let rests =
+            isRequired && !published(among: keys.filter { $0.domain == key.domain }).contains { Name($0) == name }
+        log.warning(
+            "key \(name): DNS does not publish it as it is; "
+                + (rests ? "it does not sign until then" : "it signs all the same")
+                + ", and `postern dkim testkey` tells what is wrong")
     }
 
     /// Of keys in force.

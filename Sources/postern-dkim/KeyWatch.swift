@@ -29,7 +29,9 @@ final class KeyWatch: Sendable {
                 // The snapshot in force: after a reload its keys are the ones to look at.
                 let service = service.current
                 service.keyStandings.look(
-                    at: service.keys, dns: { [client] in client.within(Self.budget) }, log: log)
+                    at: service.keys, isRequired: service.requirePublished,
+                    dns: { [client] in client.within(Self.budget) },
+                    log: log)
             }
         }.detach()
     }

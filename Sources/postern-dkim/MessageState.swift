@@ -64,7 +64,7 @@ struct MessageState {
             login: envelope.login, rule: service.authorRule, from: service.keys)
         {
         case .keys(let chosen):
-            keys = chosen
+            keys = service.requirePublished ? service.keyStandings.published(among: chosen) : chosen
             signing = DKIMSigning(header: header.fields, keys: keys, settings: service.signing, now: service.now())
         case .none(let reason): unsignedReason = reason
         }

@@ -17,6 +17,8 @@ struct SigningService: Sendable {
     var signing: DKIMSigningSettings
     let authorRule: AuthorRule
     var keys: [DKIMSigningKey]
+    /// Keys that DNS positively does not publish rest.
+    var requirePublished = true
     let publicKeys: PublicKeyCache
     let log: any LogSink
     /// The clock.
@@ -44,7 +46,8 @@ extension SigningService {
         self.init(
             origin: host.origin, authservID: host.authservID, ownIDs: AuthservIDs(host.stripAuthservIDs),
             verify: dkim.verify, verification: dkim.verification, signing: dkim.signing, authorRule: dkim.author,
-            keys: dkim.keys, publicKeys: older?.publicKeys ?? PublicKeyCache(), log: log, now: now,
+            keys: dkim.keys, requirePublished: dkim.requirePublished, publicKeys: older?.publicKeys ?? PublicKeyCache(),
+            log: log, now: now,
             dns: { MeasuredDNS(dns()) { histograms.observe(.dnsWait, $0) } },
             counters: older?.counters ?? CounterSink(), histograms: histograms,
             keyStandings: older?.keyStandings ?? KeyStandings())

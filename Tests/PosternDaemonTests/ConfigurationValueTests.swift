@@ -121,6 +121,7 @@ struct ConfigurationValueTests {
             sign_header_fields = ["Subject", "List-Id"]
             canonicalization = "simple/relaxed"
             expire = "14d"
+            require_published = false
             min_rsa_bits = 2048
             max_signatures = 3
 

@@ -40,7 +40,7 @@ import Testing
         var now = MonotonicTime(nanoseconds: 0)
         func look(_ zone: String, failing: Set<DomainName> = []) throws -> Int {
             let resolver = try ZoneResolver(zone: zone, failing: failing)
-            standings.look(at: sample.keys, dns: { resolver }, now: now, log: log)
+            standings.look(at: sample.keys, isRequired: true, dns: { resolver }, now: now, log: log)
             return resolver.asked.count
         }
         #expect(Self.told(standings, sample.keys).isEmpty)
@@ -64,7 +64,48 @@ import Testing
         #expect(try look(sample.records.joined()) == 2)
         #expect(Self.told(standings, sample.keys).values.allSatisfy { $0 == 1 })
         #expect(Self.told(standings, [sample.keys[0]]).count == 1)
-        #expect(log.lines.count { $0.contains("DNS does not publish it") } == 1)
+        #expect(
+            log.warnings == [
+                "key s2._domainkey.example.org: DNS does not publish it as it is; it does not sign until then, and "
+                    + "`postern dkim testkey` tells what is wrong"
+            ])
+        #expect(log.lines.count { $0.contains("s2._domainkey.example.org: DNS publishes it, it signs") } == 1)
+    }
+
+    @Test("a key that is not published rests while another of its domain can sign, and the last never does")
+    func required() throws {
+        let (sample, log, standings) = (try Keys(), RecordingLog(), KeyStandings())
+        var now = MonotonicTime(nanoseconds: 0)
+        func signing(after zone: String, failing: Set<DomainName> = [], isRequired: Bool = true) throws -> [String] {
+            let resolver = try ZoneResolver(zone: zone, failing: failing)
+            standings.look(at: sample.keys, isRequired: isRequired, dns: { resolver }, now: now, log: log)
+            now = now + KeyStandings.interval
+            return standings.published(among: sample.keys).map { "\($0.selector)" }
+        }
+        #expect(standings.published(among: sample.keys).count == 2, "before anybody looked")
+        #expect(try signing(after: sample.records[0]) == ["s1"])
+        let both = Set(try ["s1", "s2"].map { try DomainName("\($0)._domainkey.example.org") })
+        #expect(try signing(after: "", failing: both) == ["s1"], "silence changes nothing")
+        #expect(try signing(after: sample.records.joined()) == ["s1", "s2"])
+        #expect(try signing(after: "") == ["s1", "s2"], "none is published: the domain's mail is signed all the same")
+        #expect(try signing(after: sample.records[1]) == ["s2"])
+        #expect(log.warnings.count { $0.contains("it does not sign until then") } == 1)
+        #expect(log.warnings.count { $0.contains("it signs all the same") } == 2)
+    }
+
+    @Test("while its record is missing a key is looked at more often")
+    func soon() throws {
+        let (sample, standings) = (try Keys(), KeyStandings())
+        func asked(_ zone: String, _ now: Duration) throws -> Int {
+            let resolver = try ZoneResolver(zone: zone)
+            standings.look(
+                at: sample.keys, isRequired: true, dns: { resolver }, now: MonotonicTime(nanoseconds: 0) + now,
+                log: RecordingLog())
+            return resolver.asked.count
+        }
+        #expect(try asked(sample.records[0], .zero) == 2)
+        #expect(try asked(sample.records.joined(), KeyStandings.intervalWhileMissing) == 1)
+        #expect(try asked(sample.records.joined(), KeyStandings.intervalWhileMissing * 2) == 0)
     }
 
     @Test("a key's last use is told")

@@ -10,6 +10,8 @@ public struct DKIMSettings: Sendable {
     /// Whose From may be signed.
     public let author: AuthorRule
     public let signing: DKIMSigningSettings
+    /// A key that DNS lacks or contradicts does not sign while another of its domain can.
+    public let requirePublished: Bool
     public let verification: DKIMVerificationSettings
     /// In the order in which they are written; none for daemons other than postern-dkim.
     public let keys: [DKIMSigningKey]
@@ -46,6 +48,10 @@ enum DKIMTable {
     static let expire = Key(
         "expire", .duration(in: .zero ... .seconds(3650 * 86_400)), default: .zero,
         "How long a signature holds (x=). \"0s\": for ever.")
+    static let requirePublished = Key(
+        "require_published", .boolean, default: true,
+        "A key whose record is not in DNS, or is another key's, does not sign while another key of its domain can. Where "
+            + "DNS does not answer, nothing changes.")
     static let minRSABits = Key(
         "min_rsa_bits", .integer(in: 1024...4096), default: 1024,
         "Smallest RSA key whose signatures pass (RFC 8301 §3.2).")
@@ -54,7 +60,9 @@ enum DKIMTable {
 
     static let declaration = TableDeclaration(
         "dkim", "What postern-dkim does: it signs our mail and verifies others'.",
-        keys: [verify, author, signHeaderFields, canonicalization, expire, minRSABits, maxSignatures],
+        keys: [
+            verify, author, signHeaderFields, canonicalization, expire, requirePublished, minRSABits, maxSignatures,
+        ],
         tables: [DKIMKeyTable.declaration])
 }
 
@@ -91,6 +99,7 @@ extension DKIMSettings {
         signing = DKIMSigningSettings(
             headerCanonicalization: canonicalization.header, bodyCanonicalization: canonicalization.body,
             fields: values[DKIMTable.signHeaderFields], expire: expire == .zero ? nil : expire)
+        requirePublished = values[DKIMTable.requirePublished]
         verification = DKIMVerificationSettings(
             minRSABits: values[DKIMTable.minRSABits], maxSignatures: values[DKIMTable.maxSignatures])
         let tables = values[DKIMKeyTable.declaration]
