@@ -27,6 +27,7 @@ public struct MilterServer: Sendable {
     public let sessions: OpenTransactions
     private let listener: Int32
     private let progress: ProgressTicker
+    private let knock: WorkerKnock
     private let log: any LogSink
 
     /// Most messages that are judged at once; more are answered by `Filter.whenOverloaded`. Each may hold a thread for
@@ -52,19 +53,22 @@ public struct MilterServer: Sendable {
         sessions = OpenTransactions()
         progress = ProgressTicker(interval: progressInterval ?? ProgressTicker.usualInterval)
         self.log = log
+        let inFlight = InFlight(limit: maxInFlight)
         Milter.context = MilterContext(
             needs: needs, makeFilter: makeFilter, transactions: transactions, sessions: sessions,
-            inFlight: InFlight(limit: maxInFlight),
+            inFlight: inFlight,
             envelopes: InFlight(limit: max(1, maxInFlight / 2)), progress: progress, log: log)
         guard smfi_register(Milter.callbacks()) == MI_SUCCESS else { throw .libmilter("smfi_register") }
         smfi_setmaxdatasize(Self.maxPacketOctets)
         self.listener = try MilterListener.replace(by: listener)
+        knock = WorkerKnock(listener: self.listener, inFlight: inFlight)
     }
 
     /// Serves until `stop`. Blocks, and must run on a thread of its own: smfi_main takes HUP, TERM and INT for itself.
     /// - Returns: whether libmilter ended as it should.
     public func run() -> Bool {
         if !progress.start() { log.warning("no thread for signs of life; slow verdicts may come too late for Postfix") }
+        if !knock.start() { log.warning("no thread to wake libmilter; messages may wait behind others' verdicts") }
         return smfi_main() == MI_SUCCESS
     }
 

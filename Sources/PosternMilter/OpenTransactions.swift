@@ -19,6 +19,7 @@ public final class OpenTransactions: Sendable {
 /// A bound on what is done at once. Nobody waits: who finds no room is told so.
 final class InFlight: Sendable {
     private let count = Atomic<Int>(0)
+    private let ended = Atomic<Int>(0)
     let limit: Int
 
     init(limit: Int) { self.limit = limit }
@@ -27,8 +28,17 @@ final class InFlight: Sendable {
     func enter() -> Bool {
         let (_, new) = count.add(1, ordering: .relaxed)
         if new <= limit { return true }
-        leave()
+        count.subtract(1, ordering: .relaxed)
         return false
     }
-    func leave() { count.subtract(1, ordering: .relaxed) }
+    func leave() {
+        count.subtract(1, ordering: .relaxed)
+        ended.add(1, ordering: .relaxed)
+    }
+
+    /// How many began so far, and how many of them have ended.
+    var totals: (begun: Int, ended: Int) {
+        let ended = ended.load(ordering: .relaxed)
+        return (ended + count.load(ordering: .relaxed), ended)
+    }
 }

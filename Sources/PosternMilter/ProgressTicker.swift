@@ -26,16 +26,7 @@ final class ProgressTicker: Sendable {
 
     /// Starts the thread, which runs as long as the process.
     /// - Returns: false when the system gives no thread; verdicts come all the same.
-    func start() -> Bool {
-        var thread = pthread_t()
-        let context = Unmanaged.passRetained(self)  // released by nobody: the thread never ends
-        guard pthread_create(&thread, nil, tick, context.toOpaque()) == 0 else {
-            context.release()
-            return false
-        }
-        pthread_detach(thread)
-        return true
-    }
+    func start() -> Bool { DetachedThread.start(self) { $0.run() } }
 
     /// The end-of-message callback of `raw` has begun; `leave` is owed before anything is written to it.
     func enter(_ raw: OpaquePointer?) {
@@ -51,7 +42,7 @@ final class ProgressTicker: Sendable {
         _ = waiting.withLock { $0.removeValue(forKey: key) }
     }
 
-    fileprivate func run() {
+    private func run() {
         while true {
             usleep(pauseMicroseconds)
             waiting.withLock { waiting in
@@ -60,15 +51,4 @@ final class ProgressTicker: Sendable {
             }
         }
     }
-}
-
-/// The thread's function. Plain, so that no actor owns it.
-private func tick(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-    guard let context else { return nil }
-    // As every thread but the main one: the signals that stop or reload a daemon are not for it.
-    var signals = sigset_t()
-    sigfillset(&signals)
-    pthread_sigmask(SIG_BLOCK, &signals, nil)
-    Unmanaged<ProgressTicker>.fromOpaque(context).takeUnretainedValue().run()
-    return nil
 }
