@@ -44,6 +44,26 @@ struct GreylistEntryArguments: ParsableArguments {
         }
     }
 
+    static func usage(_ name: String) -> String {
+        """
+        postern greylist \(name) [<options>] <origin>
+        postern greylist \(name) [<options>] --sender <sender>
+            --recipient <recipient> <origin>
+        """
+    }
+
+    /// The end of what the commands with these arguments end with.
+    /// - Parameter done: what cannot be done to the memory.
+    static func exits(_ done: String) -> String {
+        """
+          64  the command line is wrong
+          69  postern-policy does not run, or its memory cannot be \(done)
+
+        FILES
+          \(DaemonArguments.defaultConfiguration)
+        """
+    }
+
     /// What postern-policy is asked.
     func command(_ name: String) -> ControlCommand {
         ControlCommand(
@@ -106,11 +126,7 @@ struct GreylistShow: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "show",
         abstract: "Shows one entry of greylisting's memory.",
-        usage: """
-            postern greylist show [<options>] <origin>
-            postern greylist show [<options>] --sender <sender>
-                --recipient <recipient> <origin>
-            """,
+        usage: GreylistEntryArguments.usage("show"),
         discussion: """
             With --json, one object on one line: {"entry":{…}}, the entry as list has it, or null.
 
@@ -122,11 +138,7 @@ struct GreylistShow: Subcommand {
             EXIT STATUS
               0   shown
               1   nothing is remembered under it
-              64  the command line is wrong
-              69  postern-policy does not run, or its memory cannot be read
-
-            FILES
-              \(DaemonArguments.defaultConfiguration)
+            \(GreylistEntryArguments.exits("read"))
             """)
 
     @OptionGroup var options: GlobalOptions
@@ -147,11 +159,7 @@ struct GreylistAllow: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "allow",
         abstract: "Lets an origin or a triplet pass greylisting until it is forgotten.",
-        usage: """
-            postern greylist allow [<options>] <origin>
-            postern greylist allow [<options>] --sender <sender>
-                --recipient <recipient> <origin>
-            """,
+        usage: GreylistEntryArguments.usage("allow"),
         discussion: """
             A domain is allowed for the mail that SPF passes for it by a, mx, ip4 or ip6. What is allowed never \
             expires; forget takes it back. To let everybody pass who claims a sender, use greylist.skip_senders.
@@ -164,11 +172,7 @@ struct GreylistAllow: Subcommand {
 
             EXIT STATUS
               0   done
-              64  the command line is wrong
-              69  postern-policy does not run, or its memory cannot be written
-
-            FILES
-              \(DaemonArguments.defaultConfiguration)
+            \(GreylistEntryArguments.exits("written"))
             """)
 
     @OptionGroup var options: GlobalOptions
@@ -187,11 +191,7 @@ struct GreylistForget: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "forget",
         abstract: "Lets greylisting forget an origin with its triplets, or one triplet.",
-        usage: """
-            postern greylist forget [<options>] <origin>
-            postern greylist forget [<options>] --sender <sender>
-                --recipient <recipient> <origin>
-            """,
+        usage: GreylistEntryArguments.usage("forget"),
         discussion: """
             The origin's next mail waits again.
 
@@ -203,11 +203,7 @@ struct GreylistForget: Subcommand {
 
             EXIT STATUS
               0   done, also when there was nothing to forget
-              64  the command line is wrong
-              69  postern-policy does not run, or its memory cannot be written
-
-            FILES
-              \(DaemonArguments.defaultConfiguration)
+            \(GreylistEntryArguments.exits("written"))
             """)
 
     @OptionGroup var options: GlobalOptions

@@ -113,18 +113,10 @@ public struct LimitVerdict: Sendable {
 
     /// The log line's text: what Postfix is told and by which limit, or would be; then what each shadow wants.
     public var text: String {
-        var pieces: [String] = []
-        if let decision {
-            let wish = "\((withheld ?? answer).summary) (\(decision.source))"
-            pieces.append(withheld.map { "would \($0.word): \(wish)" } ?? wish)
-        } else {
-            pieces.append(answer.summary)
+        let wishes = findings.filter(\.isShadow).compactMap { finding in
+            finding.answer.map { ($0.wish, finding.source) }
         }
-        for finding in findings where finding.isShadow {
-            guard let answer = finding.answer else { continue }
-            pieces.append("shadow: would \(answer.word): \(answer.summary) (\(finding.source))")
-        }
-        return pieces.joined(separator: "; ")
+        return answer.text(withheld: withheld, by: decision?.source, shadows: wishes)
     }
 }
 

@@ -40,18 +40,8 @@ public struct PolicyVerdict: Hashable, Sendable {
 
     /// The log line's text: what Postfix is told and by which check, or would be; then what each shadow wants.
     public var text: String {
-        var pieces: [String] = []
-        if let decision {
-            let wish = "\((withheld ?? answer).summary) (\(decision.source))"
-            pieces.append(withheld.map { "would \($0.word): \(wish)" } ?? wish)
-        } else {
-            pieces.append(answer.summary)
-        }
-        for finding in findings where finding.isShadow && finding.isWish {
-            let wish = finding.answer.map { "would \($0.word): \($0.summary)" } ?? finding.reason
-            pieces.append("shadow: \(wish) (\(finding.source))")
-        }
-        return pieces.joined(separator: "; ")
+        let wishes = findings.filter { $0.isShadow && $0.isWish }.map { ($0.answer?.wish ?? $0.reason, $0.source) }
+        return answer.text(withheld: withheld, by: decision?.source, shadows: wishes)
     }
 }
 
