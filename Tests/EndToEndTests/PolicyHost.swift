@@ -66,6 +66,8 @@ final class PolicyHost: @unchecked Sendable {
         $TTL 300
         example.net. IN SOA ns.example.net. admin.example.net. 1 3600 600 86400 60
         example.net. IN TXT "v=spf1 ip4:192.0.2.0/24 -all"
+        pool.example.net. IN TXT "v=spf1 ip4:198.18.0.0/16 -all"
+        all.example.net. IN TXT "v=spf1 +all"
         bl.example.org. IN SOA ns.example.org. admin.example.org. 1 3600 600 86400 60
         2.0.0.127.bl.example.org. IN A 127.0.0.2
         66.113.0.203.bl.example.org. IN A 127.0.0.2
@@ -111,7 +113,7 @@ final class PolicyHost: @unchecked Sendable {
         action = "prepend X-Policy: marked"
         [[rule]]
         name = "new here"
-        sender_domain = ["new.example.net"]
+        sender_domain = ["new.example.net", "pool.example.net", "all.example.net"]
         action = "greylist"
 
         """

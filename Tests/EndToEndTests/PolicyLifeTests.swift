@@ -70,6 +70,22 @@ extension EndToEnd {
             #expect(try host.rcpt("192.0.2.7", from: "spam@example.net").code == 550)
         }
 
+        @Test("it hangs: mail flows after Postfix's own time limit, and it is asked again when it answers")
+        func hangs() throws {
+            let host = try PolicyHost()
+            #expect(try host.rcpt("192.0.2.7", from: "spam@example.net").code == 550)
+            host.policy.send(signal: SIGSTOP)
+            let client = try host.session("192.0.2.7")
+            // Twice the timeout of main.cf.policy, and a second.
+            let reply = try client.send(from: "spam@example.net", to: [Self.recipient], PolicyHost.letter)
+            #expect(reply.queueID != nil, "\(reply)")
+            host.policy.send(signal: SIGCONT)
+            try Await.until("an answer of its own") {
+                try host.rcpt("192.0.2.7", from: "spam@example.net").code == 550
+            }
+            #expect(host.troubles == [])
+        }
+
         // MARK: Its file
 
         @Test("its file is deleted while it runs: one warning, a new one, and greylisting goes on")

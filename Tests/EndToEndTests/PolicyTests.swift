@@ -234,6 +234,25 @@ extension EndToEnd {
             #expect(shown.text.contains("2001:db8:1:2::/64") && shown.text.contains("known"), "\(shown)")
         }
 
+        @Test("a pool of addresses with SPF pass comes back as one; who passes by +all does not")
+        func pool() throws {
+            let host = try PolicyHost.shared()
+            let (pool, all) = ("ann@pool.example.net", "ann@all.example.net")
+            for number in 0..<15 {
+                #expect(try host.rcpt("198.18.\(number).1", from: pool).isGreylisting)
+                #expect(try host.rcpt("198.19.\(number).1", from: all).code == 450)
+            }
+            var number = 15
+            try Await.until("the end of the wait, at another address each time") {
+                number += 1
+                return try host.rcpt("198.18.\(number).1", from: pool).isPositive
+            }
+            #expect(
+                try host.policy.await(line: "the reason") { $0.contains("pass: ") && $0.contains(pool) }
+                    .contains("pool.example.net has come back with this sender and recipient, by SPF"))
+            #expect(try host.rcpt("198.19.200.1", from: all).code == 450)
+        }
+
         /// Postfix itself makes `?` of some of it, in HELO more than in an address.
         @Test("texts in HELO and sender begin no line of the log, and end no angle brackets")
         func logInjection() throws {
