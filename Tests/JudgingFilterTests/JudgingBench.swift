@@ -48,17 +48,6 @@ struct JudgingBench {
             method: method)
     }
 
-    /// A character-string of a zone file holds 255 octets at most.
-    static func strings(_ text: String) -> String {
-        var rest = Substring(text)
-        var parts: [String] = []
-        while !rest.isEmpty {
-            parts.append("\"\(rest.prefix(200))\"")
-            rest = rest.dropFirst(200)
-        }
-        return "( \(parts.joined(separator: " ")) )"
-    }
-
     func session(
         _ address: String = "192.0.2.7", helo: String = "mx.example.org", port: UInt16 = 4711, daemon: String? = nil
     ) -> JudgingFilter {

@@ -47,7 +47,7 @@ struct ScenarioRun {
                 domain: try DomainName(words[0]), selector: try DomainName(words[1]),
                 privateKey: try (words.last == "ed25519" ? Self.ed25519 : Self.rsa).get())
             keys["\(words[0]) \(words[1])"] = key
-            let record = JudgingBench.strings(try key.privateKey.publicKeyRecord)
+            let record = ZoneResolver.strings(try key.privateKey.publicKeyRecord)
             message.zone += "\(words[1])._domainkey.\(words[0]). 60 IN TXT \(record)\n"
         case "sign":
             let key = try #require(keys[words.prefix(2).joined(separator: " ")], "line \(step.line): no such key")

@@ -31,8 +31,8 @@ struct FilterBench {
         ]
         let zone = try ZoneResolver(
             zone: """
-                r._domainkey.example.org. 60 IN TXT \(try Self.strings(Self.rsa.get().publicKeyRecord))
-                e._domainkey.example.org. 60 IN TXT \(try Self.strings(Self.ed25519.get().publicKeyRecord))
+                r._domainkey.example.org. 60 IN TXT \(try ZoneResolver.strings(Self.rsa.get().publicKeyRecord))
+                e._domainkey.example.org. 60 IN TXT \(try ZoneResolver.strings(Self.ed25519.get().publicKeyRecord))
                 \(more)
                 """, failing: failing)
         self.zone = zone
@@ -43,17 +43,6 @@ struct FilterBench {
             authservID: "example.net", ownIDs: AuthservIDs(["example.net", "*.example.net"]), verify: verify,
             verification: DKIMVerificationSettings(), signing: DKIMSigningSettings(), authorRule: rule, keys: keys,
             publicKeys: PublicKeyCache(), log: log, now: clock.now, dns: { zone })
-    }
-
-    /// A character-string of a zone file holds 255 octets at most.
-    static func strings(_ text: String) -> String {
-        var rest = Substring(text)
-        var parts: [String] = []
-        while !rest.isEmpty {
-            parts.append("\"\(rest.prefix(200))\"")
-            rest = rest.dropFirst(200)
-        }
-        return "( \(parts.joined(separator: " ")) )"
     }
 
     func session(_ address: String, name: String = "mx.example.net", port: UInt16 = 4711, daemon: String? = nil)

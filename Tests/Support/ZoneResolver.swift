@@ -19,6 +19,17 @@ public final class ZoneResolver: DNSAnswering, Sendable {
         self.failing = failing
     }
 
+    /// A text as a zone file has it: in character-strings, of 255 octets at most (RFC 1035 §3.3).
+    public static func strings(_ text: String) -> String {
+        var rest = Substring(text)
+        var parts: [String] = []
+        while !rest.isEmpty {
+            parts.append("\"\(rest.prefix(200))\"")
+            rest = rest.dropFirst(200)
+        }
+        return "( \(parts.joined(separator: " ")) )"
+    }
+
     /// All questions asked until now, in their order; those of `prefetch` are not among them.
     public var asked: [Question] { questions.withLock { $0 } }
     /// All questions of `prefetch` until now.
