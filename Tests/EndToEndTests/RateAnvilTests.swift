@@ -34,7 +34,7 @@ extension EndToEnd.Rate {
 
         @Test("a window ends, and the next one has as much")
         func windows() throws {
-            let pair = try Pair(allow: 20, seconds: 4)
+            let pair = try Pair(allow: 20, seconds: 6)
             let (anvil, rate) = try pair.both { postfix in
                 let client = try postfix.connect(from: "127.0.0.2")
                 try client.expect("EHLO laptop.example.net")

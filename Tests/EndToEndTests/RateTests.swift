@@ -51,11 +51,17 @@ extension EndToEnd {
             let octets = try host.journalOctets()
             #expect(try host.rcpt(.stranger("192.0.2.9")).isPositive)
             try Await.until("the journal to grow") { try host.journalOctets() > octets }
+            let underWay = try host.session(ann)
+            try underWay.expect("MAIL FROM:<ann@example.org>")
+            for recipient in Mailboxes.some(40) { try underWay.expect("RCPT TO:<\(recipient)>") }
+            #expect(try host.standing("ann", in: "per account") == LimitStanding(used: 150, reserved: 40))
             host.rate.kill()
             try host.restart()
+            // What was reserved is forgotten, and the message's end brings all of it.
             #expect(try host.standing("ann", in: "per account") == LimitStanding(used: 150))
-            let more = try host.session(ann).send(from: "ann@example.org", to: Mailboxes.some(40), RateHost.letter)
-            #expect(more.queueID != nil, "\(more)")
+            #expect(try underWay.command("DATA").code == 354)
+            #expect(try underWay.endOfData(RateHost.letter).queueID != nil)
+            #expect(try host.standing("ann", in: "per account") == LimitStanding(used: 190))
             #expect(try host.rate.stop() == 0)
             try host.restart()
             #expect(try host.standing("ann", in: "per account") == LimitStanding(used: 190))
