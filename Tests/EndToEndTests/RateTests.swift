@@ -30,6 +30,21 @@ extension EndToEnd {
             #expect(try host.rcpt(stranger).isPositive)
         }
 
+        @Test("where Postfix does not ask at END-OF-MESSAGE, recipients are counted at once and for good")
+        func withoutEndOfData() throws {
+            let host = try RateHost(
+                limits: RateTables.perClient(allow: "3/1h"), mainLines: ["smtpd_end_of_data_restrictions ="])
+            let client = try host.session(.stranger("192.0.2.7"))
+            try client.expect("MAIL FROM:<ann@example.org>")
+            for recipient in Mailboxes.some(2) { try client.expect("RCPT TO:<\(recipient)>") }
+            try client.expect("RSET")
+            #expect(try host.standing("192.0.2.7", in: "per client") == LimitStanding(used: 2))
+            let reply = try client.send(from: "ann@example.org", to: ["bo@example.org"], RateHost.letter)
+            #expect(reply.queueID != nil, "\(reply)")
+            #expect(try host.standing("192.0.2.7", in: "per client") == LimitStanding(used: 3, isOver: true))
+            #expect(try host.rcpt(.stranger("192.0.2.7")).code == 450)
+        }
+
         @Test("SIGKILL: mail flows by default_action=DUNNO")
         func killed() throws {
             let host = try RateHost(limits: RateTables.perClient(allow: "3/1h"))
