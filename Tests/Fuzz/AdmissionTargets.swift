@@ -252,7 +252,8 @@ private let explained: Configuration = {
     }
 }()
 
-/// SPF for everybody, and four lists that pass their test: each name that is asked is listed, but those that must not be.
+/// SPF for everybody, and four lists that pass their test: each name that is asked is listed, but those that must not
+/// be.
 private let explainedZone: [UInt8] = {
     var entries = ["T* v=spf1 ip4:192.0.2.0/24 exists:%{i}.%{l}.example.net -all", "A* 127.0.0.2"]
     let mapped = ".0.0.0.0.0.f.7.f.f.f.f" + String(repeating: ".0", count: 20)

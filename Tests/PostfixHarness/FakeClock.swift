@@ -1,5 +1,5 @@
-// A wall clock that a test sets, for a process of its own: Tests/Preloaded/clock.c, built with the clang that comes with
-// Swift, and preloaded. The monotonic clock, by which daemons wait, goes on as it is.
+// A wall clock that a test sets, for a process of its own: Tests/Preloaded/clock.c, built with the clang that comes
+// with Swift, and preloaded. The monotonic clock, by which daemons wait, goes on as it is.
 
 import Foundation
 import Glibc
