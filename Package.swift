@@ -61,7 +61,7 @@ let package = Package(
         library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternDaemon", "CSPF2", "CZlib", argumentParser]),
         program("postern-dkim", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
         program("postern-dmarc", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternStore", "PosternMilter", "PosternDaemon"]),
-        program("postern-policy", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternStore", "PosternSocket", "PosternPolicy", "PosternDaemon"]),
+        program("postern-policy", ["PosternMail", "PosternDNS", "PosternAdmission", "PosternStore", "PosternSocket", "PosternPolicy", "PosternDaemon"]),
         program("postern-rate", ["PosternMail", "PosternAdmission", "PosternStore", "PosternSocket", "PosternPolicy", "PosternDaemon"]),
         program("postern-dns", ["PosternMail", "PosternDNS", "PosternAdmission", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
         program("postern", ["PosternAdmin"]),

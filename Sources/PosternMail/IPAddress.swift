@@ -54,18 +54,24 @@ public enum IPAddress: Hashable, Sendable {
         }
     }
 
+    /// Without arrays on the way: a policy service reads an address for each request.
     private static func dottedQuad(_ text: ArraySlice<UInt8>) -> UInt32? {
-        let parts = text.split(separator: 0x2E, omittingEmptySubsequences: false)
-        guard parts.count == 4 else { return nil }
         var bits: UInt32 = 0
-        for part in parts {
-            guard (1...3).contains(part.count), part.allSatisfy(\.isASCIIDigit), part.count == 1 || part.first != 0x30
-            else { return nil }
-            let value = part.reduce(UInt32(0)) { $0 * 10 + UInt32($1 - 0x30) }
-            guard value <= 255 else { return nil }
-            bits = bits << 8 | value
+        var (value, digits, dots) = (UInt32(0), 0, 0)
+        for octet in text {
+            if octet == 0x2E {
+                guard digits > 0, dots < 3 else { return nil }
+                bits = bits << 8 | value
+                (value, digits, dots) = (0, 0, dots + 1)
+            } else {
+                guard octet.isASCIIDigit, digits == 0 || value > 0 else { return nil }  // no leading zeros
+                value = value * 10 + UInt32(octet - 0x30)
+                digits += 1
+                guard value <= 255 else { return nil }
+            }
         }
-        return bits
+        guard digits > 0, dots == 3 else { return nil }
+        return bits << 8 | value
     }
 
     /// The eight 16-bit groups of an IPv6 text, or nil.
@@ -111,7 +117,7 @@ extension IPAddress: CustomStringConvertible {
     /// The canonical text. Source: RFC 5952 §4; IPv4-mapped addresses with a dotted quad (§5).
     public var description: String {
         switch self {
-        case .v4: return octets.map(String.init).joined(separator: ".")
+        case .v4(let bits): return "\(bits >> 24).\(bits >> 16 & 255).\(bits >> 8 & 255).\(bits & 255)"
         case .v6(0, let low) where low >> 32 == 0xFFFF: return "::ffff:\(unmapped)"
         case .v6(let high, let low):
             let groups = [high, low].flatMap { half in

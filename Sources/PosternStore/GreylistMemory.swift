@@ -42,7 +42,8 @@ struct GreylistMemory {
 
     enum Attempt {
         /// - Parameter wakes: the writer has something to do that it does not know of.
-        case decided(GreylistAnswer, wakes: Bool)
+        /// - Parameter isCrowded: half of what may wait to be written does.
+        case decided(GreylistAnswer, wakes: Bool = false, isCrowded: Bool = false)
         /// The file must be asked first.
         case missing(GreylistRowKey)
         /// There is no file that can be relied on.
@@ -98,16 +99,16 @@ struct GreylistMemory {
         } catch {
             return .missing(error.key)
         }
-        guard writes else { return .decided(decision.answer, wakes: false) }
+        guard writes else { return .decided(decision.answer) }
         asked = (times, now)
-        guard !decision.changes.isEmpty else { return .decided(decision.answer, wakes: false) }
+        guard !decision.changes.isEmpty else { return .decided(decision.answer) }
         guard pending < maxPending else { return .full }
         var wakes = false
         for change in decision.changes {
             guard let key = looked.first(where: { $0.key == change.key })?.row else { continue }  // all were looked for
             if set(change.entry, for: key) { wakes = true }
         }
-        return .decided(decision.answer, wakes: wakes)
+        return .decided(decision.answer, wakes: wakes, isCrowded: pending * 2 > maxPending)
     }
 
     private mutating func recall(_ key: GreylistRowKey) throws(Missing) -> GreylistEntry? {

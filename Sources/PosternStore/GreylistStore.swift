@@ -19,8 +19,8 @@ public final class GreylistStore: GreylistLedger {
         public var cacheOctets = 32 << 20
         /// How long changes wait for others to share their commit: half of the second that may be forgotten.
         public var gather = Duration.milliseconds(500)
-        /// Changes that may wait to be written, some 350 octets each; with more than that mail passes. A disk that is only
-        /// slow takes as many in a second.
+        /// Changes that may wait to be written, some 350 octets each; with more than that mail passes. With half of them
+        /// decisions slow down: a disk that is not in trouble takes as many in a second.
         public var unwritten = 65_536
         /// Entries that are kept in memory beside those, likewise.
         public var remembered = 16_384
@@ -29,7 +29,7 @@ public final class GreylistStore: GreylistLedger {
     }
 
     private let file: LedgerFile
-    private let memory: PlainLock<GreylistMemory>
+    private let memory: ShortLock<GreylistMemory>
     private let writer: GreylistWriter
 
     /// Keys of one decision that the file can be asked for: client, domain, and a triplet of each.
@@ -54,7 +54,7 @@ public final class GreylistStore: GreylistLedger {
         file = LedgerFile(
             path: path, schema: GreylistSchema.schema, options: options, meanwhile: "mail passes without greylisting",
             log: log, now: now)
-        memory = PlainLock(
+        memory = ShortLock(
             GreylistMemory(
                 capacity: limits.remembered, maxPending: limits.unwritten, enough: GreylistWriter.commitRows))
         writer = GreylistWriter(file: file, memory: memory, path: path, limits: limits, log: log)
@@ -103,8 +103,9 @@ public final class GreylistStore: GreylistLedger {
                 var attempt = memory.withLock { $0.attempt(request, times, now: now, writes: writes) }
                 if case .missing = attempt { attempt = try answerFromFile(request, times, now, writes: writes) }
                 switch attempt {
-                case .decided(let answer, let wakes):
+                case .decided(let answer, let wakes, let isCrowded):
                     if wakes { writer.wake() }
+                    if isCrowded { writer.giveWay() }
                     return answer
                 case .full:
                     writer.tellOverfull()

@@ -12,7 +12,7 @@ import Synchronization
 
 final class GreylistWriter: Sendable {
     private let file: LedgerFile
-    private let memory: PlainLock<GreylistMemory>
+    private let memory: ShortLock<GreylistMemory>
     private let limits: GreylistStore.Limits
     private let log: any LogSink
     private let path: String
@@ -25,6 +25,8 @@ final class GreylistWriter: Sendable {
     /// When a sweep found nothing more: not to be tried again within a second.
     private let sweptAt = Mutex<UnixTime?>(nil)
     private let isOverfull = Atomic<Bool>(false)
+    /// There is to be a thread, and could not be.
+    private let isAlone = Atomic<Bool>(false)
 
     /// Rows of one commit: the more, the fewer times a page of the index is written.
     static let commitRows = 16_384
@@ -36,9 +38,12 @@ final class GreylistWriter: Sendable {
     private static let maxCommits = 16
     private static let maxSweeps = 50
     private static let maxFilterSteps = 64
+    /// 200 ms at most: whoever asks waits.
+    private static let maxPauses = 40
+    private static let pause: UInt32 = 5000  // microseconds
 
     init(
-        file: LedgerFile, memory: PlainLock<GreylistMemory>, path: String, limits: GreylistStore.Limits,
+        file: LedgerFile, memory: ShortLock<GreylistMemory>, path: String, limits: GreylistStore.Limits,
         log: any LogSink
     ) {
         self.file = file
@@ -64,6 +69,7 @@ final class GreylistWriter: Sendable {
             let task = Unmanaged.passRetained(self)  // released by runGreylistWriter
             guard pthread_create(&handle, nil, runGreylistWriter, task.toOpaque()) == 0 else {
                 task.release()
+                isAlone.store(true, ordering: .relaxed)
                 log.warning("\(path): no thread for writing; decisions write what they change themselves")
                 return
             }
@@ -88,10 +94,21 @@ final class GreylistWriter: Sendable {
 
     /// There is something to write.
     func wake() {
-        if thread.withLock({ $0 != nil }) { wakeUp.raise() }
+        if isAlone.load(ordering: .relaxed) {
+            try? flush()  // told where it was found
+        } else {
+            wakeUp.raise()
+        }
     }
 
-    var hasThread: Bool { thread.withLock { $0 != nil } }
+    /// Leaves the processor to the thread for a moment: among hundreds that decide it is one, and could not keep up.
+    func giveWay() {
+        guard thread.withLock({ $0 != nil }) else { return }
+        for _ in 0..<Self.maxPauses {
+            usleep(Self.pause)
+            if memory.withLock({ $0.pending * 2 < limits.unwritten }) { return }
+        }
+    }
 
     fileprivate func run() {
         var wait: Duration? = .zero  // a filter may have to be made

@@ -6,7 +6,8 @@ import PosternDaemon
 import PosternMail
 import PosternSocket
 
-struct PolicyService: Sendable {
+/// A class: each message takes it from the snapshot, and a copy of all its parts was measured to cost microseconds.
+final class PolicyService: Sendable {
     let judge: PolicyJudge
     /// Somebody can be greylisted.
     let greylists: Bool
@@ -45,7 +46,7 @@ struct PolicyService: Sendable {
     func verdict(
         on request: PolicyRequest, facts: inout InstanceFacts, telling: PolicyTelling = .outcome
     ) -> PolicyVerdict {
-        let dns = MeasuredDNS(dns(PolicyJudge.requestBudget)) { histograms.observe(.dnsWait, $0) }
+        let dns = MeasuredDNS(dns(PolicyJudge.requestBudget)) { [histograms] in histograms.observe(.dnsWait, $0) }
         return judge.verdict(on: request, at: .local(now()), facts: &facts, dns: dns, telling: telling)
     }
 }

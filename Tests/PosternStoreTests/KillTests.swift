@@ -73,7 +73,7 @@ import Testing
         let path = folder.path("greylist.sqlite")
         var written = 0
         for round in 0..<8 {
-            let told = try run("greylist", path, lines: 5 + 3 * round)
+            let told = try run("greylist", path, lines: 3 + 2 * round)
             let log = RecordingLog()
             let store = GreylistStore(path: path, log: log, now: { UnixTime(seconds: 0) })
             try GreylistStoreTests().expectTrueCounts(store)

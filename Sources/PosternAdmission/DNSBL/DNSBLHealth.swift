@@ -109,6 +109,7 @@ public final class DNSBLHealth: Sendable {
     /// Takes what came for one request.
     /// - Returns: of each whether the answer may be believed: the list has not fallen ill by it, or meanwhile.
     func watch(_ readings: [(key: Key, reading: DNSBLReading, subject: Int)], now: UnixTime) -> [Bool] {
+        guard !readings.isEmpty else { return [] }  // all connections meet at the lock
         var notices: [DNSBLNotice] = []
         let isBelieved = entries.withLock { entries in
             readings.map { key, reading, subject in
