@@ -197,10 +197,13 @@ enum MilterFindings {
         _ place: MilterWiring.Place, _ servers: [PostfixServer], _ found: [DaemonName], _ wiring: MilterWiring
     ) -> [DoctorFinding] {
         servers.compactMap { server in
-            guard let peer = MilterPeers.milter(server), found.contains(peer.daemon) else { return nil }
+            guard let peer = MilterPeers.milter(server) else { return nil }
+            // Where ours is missing, that is the finding, and the same line mends both.
+            let isWanted = wiring.wanted(at: place).contains(peer.daemon)
+            guard found.contains(peer.daemon) || (!isWanted && wiring.subject.uses(peer.daemon)) else { return nil }
             return DoctorFinding(
                 .peerStillAsked, .warning, at: [place.name],
-                "\(peer.name) (\(server.endpoint)) and \(peer.daemon.rawValue) are both in \(place.parameter)",
+                "\(peer.name) (\(server.endpoint)) is still in \(place.parameter), and \(peer.daemon.rawValue) does its work",
                 why: "mail is signed or judged twice, and each removes or contradicts the results of the other",
                 mends: [wiring.mend(place)])
         }

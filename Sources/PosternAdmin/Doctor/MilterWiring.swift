@@ -81,7 +81,7 @@ struct MilterWiring {
             if daemon(of: server, at: place) != nil {
                 if !isPlaced { result += ours }
                 isPlaced = true
-            } else if MilterPeers.replacement(of: server).map({ wanted.contains($0) }) != true {
+            } else if MilterPeers.replacement(of: server).map(subject.uses) != true {
                 result.append(server)
             }
         }

@@ -33,7 +33,7 @@ enum PolicyFindings {
                 DoctorFinding(
                     .policyMissing, .error, at: [service.place], "postern-policy is not asked",
                     why: "rules, DNS lists and greylisting do nothing",
-                    mends: [wiring.mend(parameter, service, asking: PolicyWiring.Wish(daemon: .policy))])
+                    mends: [wiring.mend(parameter, service)])
             ]
         }
         guard let list = wiring.list(parameter, service),
@@ -130,14 +130,13 @@ enum PolicyFindings {
         return subject.policyServices(parameter, service).compactMap { server in
             guard let peer = MilterPeers.policyService(server), subject.uses(peer.daemon) else { return nil }
             let isSPF = peer.daemon == .dmarc
-            let items = wiring.mended(parameter, service).items.filter { $0.policyService != server }
             return DoctorFinding(
                 .peerStillAsked, .warning, at: [service.place],
                 "\(peer.name) (\(server.endpoint)) is still asked in \(parameter)",
                 why: isSPF
                     ? "SPF is judged twice, and it refuses or marks mail before DMARC is heard"
                     : "mail is greylisted twice, by two memories",
-                mends: [subject.edit.set(parameter, RestrictionList(items).text, for: service)])
+                mends: [wiring.mend(parameter, service)])
         }
     }
 }

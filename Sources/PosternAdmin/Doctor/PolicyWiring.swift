@@ -62,7 +62,7 @@ struct PolicyWiring {
 
     // MARK: The list as it should be
 
-    /// A daemon that a list must ask even if it does not now.
+    /// A daemon that a list must ask.
     struct Wish: Hashable, Sendable {
         let daemon: DaemonName
         /// First of all, so that those are told too whom the list permits.
@@ -71,27 +71,41 @@ struct PolicyWiring {
         var context: String? = nil
     }
 
-    /// The line that gives a service its right list.
-    func mend(_ parameter: String, _ service: PostfixService, asking wish: Wish? = nil) -> DoctorFinding.Mend {
-        subject.edit.set(
-            parameter, mended(parameter, service, asking: wish).text, for: service,
-            apart: wish.map { $0.isFirst } ?? false)
+    /// What a list must ask, and how, beside what it asks now.
+    func wishes(_ parameter: String, _ service: PostfixService) -> [Wish] {
+        let role = role(of: service)
+        guard let role, role != .reinjection else { return [] }
+        switch parameter {
+        case Self.recipients:
+            let isAsked = DoctorSubject.restrictionParameters.contains { subject.asks(.policy, $0, service) }
+            let policy = role == .mx && subject.hasWork(.policy) && !isAsked ? [Wish(daemon: .policy)] : []
+            return policy + [RateHooks.wish(service, self)].compactMap(\.self)
+        case Self.endOfData: return subject.uses(.rate) ? [Wish(daemon: .rate)] : []
+        default: return []
+        }
     }
 
-    func mended(_ parameter: String, _ service: PostfixService, asking wish: Wish? = nil) -> RestrictionList {
+    /// The line that gives a service its right list.
+    func mend(_ parameter: String, _ service: PostfixService) -> DoctorFinding.Mend {
+        subject.edit.set(
+            parameter, mended(parameter, service).text, for: service,
+            apart: role(of: service) == .submission && wishes(parameter, service).contains(where: \.isFirst))
+    }
+
+    func mended(_ parameter: String, _ service: PostfixService) -> RestrictionList {
         var items = (list(parameter, service)?.items ?? []).filter { !$0.isOfClass }
         let isChrooted = service.isChrooted
         func daemon(_ item: RestrictionList.Item) -> DaemonName? {
             item.policyService.flatMap { subject.owner(of: $0.endpoint, isChrooted: isChrooted)?.daemon }
         }
         items.removeAll { item in
-            item.policyService.flatMap(MilterPeers.policyService)?.daemon == .policy && subject.uses(.policy)
+            item.policyService.flatMap(MilterPeers.policyService).map { subject.uses($0.daemon) } ?? false
         }
         for index in items.indices {
             guard let daemon = daemon(items[index]), let server = items[index].policyService else { continue }
             items[index].argument = right(server, daemon, service).text
         }
-        if let wish { ask(wish, &items, service, isAsked: { daemon($0) == wish.daemon }) }
+        for wish in wishes(parameter, service) { ask(wish, &items, service, isAsked: { daemon($0) == wish.daemon }) }
         if parameter == Self.recipients, role(of: service) == .mx, items.contains(where: { daemon($0) == .policy }) {
             Self.putBehindRefusals(&items) { daemon($0) == .policy }
         }
