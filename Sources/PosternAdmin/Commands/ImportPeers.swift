@@ -226,6 +226,9 @@ struct ImportPostfwd: FileImport {
               postern import postfwd /etc/postfix/postfwd.cf
 
             \(importStatus)
+
+            FILES
+              /etc/postfix/postfwd.cf
             """)
 
     @OptionGroup var options: GlobalOptions

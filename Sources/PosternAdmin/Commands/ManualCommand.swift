@@ -20,6 +20,9 @@ struct ManualCommand: Subcommand {
             EXIT STATUS
               0   done
               64  the command line is wrong
+
+            FILES
+              /usr/share/man/man1, man5, man8
             """)
 
     @OptionGroup var options: GlobalOptions

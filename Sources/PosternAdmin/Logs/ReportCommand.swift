@@ -8,6 +8,7 @@ struct ReportCommand: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "report",
         abstract: "Counts what the mail logs say.",
+        usage: "postern report [<options>]",
         discussion: """
             Reads the lines of Postfix and of the daemons, as text or JSON (log.format), and tells what was taken in, \
             delivered and refused, what Postern decided and why, which clients and senders were refused most, which \
