@@ -20,7 +20,8 @@ struct MetricsCommand: Subcommand {
 
             The page is OpenMetrics 1.0 for a scraper that asks for it, and Prometheus's text form 0.0.4 for others. \
             There is no TLS and no login, and the page tells how much mail a host has: listen on a loopback address, or \
-            behind a proxy. postern-metrics.service runs it as the user postern-metrics, to whom daemons tell their \
+            behind a proxy. 9154 is also the port of the exporter for Postfix; a host with both gives --listen another. \
+            postern-metrics.service runs it as the user postern-metrics, to whom daemons tell their \
             metrics and nothing else. Requests are answered from one page a second at most, so that nobody can make the \
             daemons busy. SIGTERM ends it; SIGHUP changes nothing.
 
