@@ -136,7 +136,7 @@ extension EndToEnd {
 
             let held = try host.offer(Self.spoof, from: "ann@bank.example")
             #expect(held.reply.queueID == held.queueID, "\(held.reply)")
-            let found = Self.spoofed + ", override=local_policy"
+            let found = Self.spoofed.replacing(" p=reject,", with: " p=reject, override=local_policy,")
             #expect(held.line == JudgingHost.line("hold", found, from: "ann@bank.example"))
             // postqueue(1): an exclamation mark for the hold queue.
             #expect(try host.postfix.queued().contains("\(held.queueID)!"))
@@ -156,6 +156,17 @@ extension EndToEnd {
             ] {
                 #expect(status.text.contains(part), "\(part): \(status.text)")
             }
+        }
+
+        @Test("a field as long as Postfix takes them does not save a spoof: libmilter would hang up at it")
+        func longField() throws {
+            let host = try JudgingHost.strict()
+            let field =
+                "X-Long: x" + String(repeating: "\r\n " + String(repeating: "x", count: 70), count: 1370) + "\r\n"
+            #expect(field.utf8.count > 65_536 && field.utf8.count < 102_400, "header_size_limit")
+            let judgement = try host.offer(Array(field.utf8) + Self.spoof, from: "ann@bank.example")
+            #expect(judgement.reply.description.hasPrefix("550 5.7.26 DMARC policy of bank.example (p=reject)"))
+            #expect(host.postfix.troubles.map(\.description) == [])
         }
 
         @Test("starvation: ten signatures and an SPF record at a tarpit do not save a spoof")
