@@ -45,6 +45,8 @@ struct Postern {
     var systemResolvers: [IPAddress] = []
     var postfixFiles: (main: String, master: String)?
     var pause: (Duration) -> Void = { _ in }
+    /// What standard output takes before it is full.
+    var room = Int.max
 
     /// What a command line leads to.
     func callAsFunction(_ arguments: String...) throws -> Result { try run(arguments) }
@@ -64,7 +66,10 @@ struct Postern {
             },
             keyOwner: { owner }, keyReader: { reader }, systemResolvers: { systemResolvers },
             postfixFiles: { postfixFiles.map { (Array($0.main.utf8), Array($0.master.utf8)) } },
-            write: { asked.written += $0 }, tell: { asked.told.append($0) }, pause: pause)
+            write: { octets throws(CommandFailure) in
+                asked.written += octets
+                if asked.written.count > room { throw .unwritten("no space left") }
+            }, tell: { asked.told.append($0) }, pause: pause)
         var output = AdminCommandLine.output(of: arguments, in: surroundings)
         // What was written at once stands before the rest.
         output.octets = asked.written + output.octets

@@ -81,6 +81,23 @@ import Testing
         }
     }
 
+    @Test("standard output that takes no more ends what is written little by little")
+    func full() throws {
+        let many = (0..<450).map { Self.entry("k\($0)") + "\n" }.joined() + Self.complete
+        let daemons = try Daemons([
+            .rate: [
+                #"{"command":"limit list","over":false}"#: many,
+                #"{"command":"events","follow":true}"#: Self.head(0) + Self.event(1) + Self.event(2),
+            ]
+        ])
+        for words in [["limit", "list"], ["limit", "list", "--json"], ["events", "--follow"]] {
+            let result = try Postern(room: 10).run(words + ["--control", daemons.folder.path])
+            #expect(result.status == 69 && !result.text.contains("k449") && !result.text.contains("\"number\":2"))
+            #expect(
+                result.notes == "error: cannot write to standard output: no space left; what it holds is not complete")
+        }
+    }
+
     @Test("one key, and one that nothing is counted for")
     func show() throws {
         let daemons = try Daemons([
@@ -195,7 +212,6 @@ import Testing
 
     @Test("one that does not run is waited for; one that refuses is not")
     func waiting() throws {
-        let daemons = Mutex<Daemons?>(nil)
         let folder = try Folder()
         let server = Mutex<ControlServer?>(nil)
         let postern = Postern(pause: { _ in
@@ -217,7 +233,6 @@ import Testing
             result.output.notes == [
                 "note: postern-rate does not run; waiting", "note: postern-rate answers again, after a start",
             ])
-        daemons.withLock { $0 = nil }
         let refusing = try Daemons([.rate: [#"{"command":"events","follow":true}"#: "{\"error\":\"not you\"}\n"]])
         let refused = try refusing.run("events", "--follow")
         #expect(refused.status == 69 && refused.notes == "error: postern-rate: not you")
