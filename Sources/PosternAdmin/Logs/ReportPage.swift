@@ -91,7 +91,7 @@ extension Report {
             let bar = share > 0 ? "<span class=\"bar\" style=\"width:\(share)%\"></span>" : ""
             let words = row.words.enumerated().map { index, word in
                 index == row.words.count - 1
-                    ? "<td>\(HTML.escaped(word))\(bar)</td>" : "<td>\(HTML.escaped(word))</td>"
+                    ? "<td class=\"last\">\(HTML.escaped(word))\(bar)</td>" : "<td>\(HTML.escaped(word))</td>"
             }
             let note = row.note.isEmpty ? "" : "<small>\(HTML.escaped(row.note))</small>"
             return "<tr><td class=\"number\">\(ReportNumber.grouped(row.count))</td>\(words.joined())"
@@ -131,12 +131,13 @@ extension Report {
         .tile .count { font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
         .scroll { overflow-x: auto; }
         table { border-collapse: collapse; width: 100%; }
-        td { padding: .3rem .9rem .3rem 0; border-top: 1px solid var(--line); vertical-align: top;
-          overflow-wrap: anywhere; }
+        td { padding: .3rem .9rem .3rem 0; border-top: 1px solid var(--line); vertical-align: top; }
+        .last, .note { overflow-wrap: anywhere; }
         tr:first-child td { border-top: 0; }
         td:last-child { padding-right: 0; }
         .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; width: 1%; }
-        .note { width: 30%; text-align: right; }
+        .note { width: 35%; text-align: right; }
+        .about { margin: .5rem 0 0; font-size: .9rem; }
         .bar { display: block; height: .3rem; border-radius: .15rem; background: var(--bar); margin-top: .15rem; }
         .chart { display: grid; grid-template-columns: auto 1fr; gap: 0 .5rem; }
         .chart svg { width: 100%; height: 11rem; display: block; border-bottom: 1px solid var(--line);
@@ -152,8 +153,12 @@ extension Report {
         .deferred { fill: var(--deferred); --color: var(--deferred); }
         .refused { fill: var(--refused); --color: var(--refused); }
         code { font-size: .95em; }
-        @media (max-width: 40rem) { body { padding: .7rem; } .note { width: auto; } td { padding-right: .6rem; }
-          section { padding: .7rem .8rem; } }
+        @media (max-width: 40rem) { body { padding: .7rem; } section { padding: .7rem .8rem; }
+          table, tbody { display: block; } tr { display: flex; flex-wrap: wrap; gap: 0 .7rem; padding: .3rem 0;
+          border-top: 1px solid var(--line); } tr:first-child { border-top: 0; } td { border: 0; padding: 0; }
+          .number { width: auto; min-width: 3.2rem; } .last { flex: 1 1 5rem; }
+          .note { flex: 1 0 100%; width: auto; text-align: left; padding-left: 3.9rem; } .note:empty { display: none; }
+          .times span { max-width: 5.5rem; } .times span:last-child { text-align: right; } }
         @media print { body { background: none; } section, .tile { break-inside: avoid; } }
         """
 }

@@ -1,0 +1,153 @@
+// A machine whose logs are read: Postfix with postern-policy, postern-dkim and postern-dmarc, some thousand messages
+// through it. Its daemons write both forms of log lines, each to its own file, as text without times and as JSON.
+
+import Foundation
+import Glibc
+import PostfixHarness
+
+final class ReportHost: Sendable {
+    let postfix: PostfixInstance
+    private let policy, dkim, dmarc, dns: Daemon
+    private let folder: TemporaryFolder
+
+    // Users that no machine gives to anyone.
+    private static let group: gid_t = 64_100
+
+    init() throws {
+        guard let postfixGroup = getgrnam("postfix")?.pointee.gr_gid else { throw HarnessError("no group postfix") }
+        func identity(_ user: uid_t) -> DaemonIdentity {
+            DaemonIdentity(user: user, group: Self.group, supplementaryGroups: [postfixGroup])
+        }
+        var settings = try PostfixSettings.shipped()
+        let shipped = SourceTree.root.appending(path: "contrib/postfix/main.cf.policy")
+        settings.mainLines += try String(contentsOf: shipped, encoding: .utf8).components(separatedBy: "\n")
+        settings.mainLines += [
+            "virtual_mailbox_domains = example.org",
+            "virtual_mailbox_maps = inline:{ bo@example.org=box/, cy@example.org=box/ }",
+        ]
+        // smtp-source(1) comes from loopback, and is a stranger here.
+        settings.networks = "192.0.2.250/32"
+        postfix = try PostfixInstance(settings)
+        folder = try TemporaryFolder(isGuarded: true)
+        try folder.write("static.zone", Self.zone)
+        for name in ["run", "state"] {
+            let path = folder.file(name).path
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+            chown(path, 0, Self.group)
+            chmod(path, 0o3770)
+        }
+        for format in ["postfix", "json"] {
+            try folder.write("\(format).toml", Self.configuration(folder.path, postfix, format: format))
+        }
+        let text = folder.file("postfix.toml").path
+        dns = try Daemon("postern-dns", configuration: text, as: identity(64_102))
+        policy = try Daemon("postern-policy", configuration: text, as: identity(64_104))
+        dkim = try Daemon("postern-dkim", configuration: text, as: identity(64_101))
+        dmarc = try Daemon("postern-dmarc", configuration: folder.file("json.toml").path, as: identity(64_103))
+    }
+
+    private static let zone = """
+        $TTL 300
+        org. IN SOA ns.example. admin.example. 1 3600 600 86400 60
+        net. IN SOA ns.example. admin.example. 1 3600 600 86400 60
+        example. IN SOA ns.example. admin.example. 1 3600 600 86400 60
+        example.net. IN TXT "v=spf1 ip4:127.0.0.0/8 ip4:192.0.2.0/24 -all"
+        _dmarc.example.net. IN TXT "v=DMARC1; p=reject"
+        bank.example. IN TXT "v=spf1 -all"
+        _dmarc.bank.example. IN TXT "v=DMARC1; p=reject"
+
+        """
+
+    private static func configuration(_ folder: String, _ postfix: PostfixInstance, format: String) -> String {
+        """
+        [host]
+        name = "mx1.example.org"
+        networks = ["192.0.2.250/32"]
+        [listen]
+        policy = "unix:\(postfix.socketPath("policy.sock"))"
+        dkim = "unix:\(postfix.socketPath("dkim.sock"))"
+        dmarc = "unix:\(postfix.socketPath("dmarc.sock"))"
+        dns = ["unix:\(folder)/run/dns.sock"]
+        control = "\(folder)/run"
+        [state]
+        directory = "\(folder)/state"
+        [log]
+        to = "stderr"
+        format = "\(format)"
+        [dns]
+        # Nobody answers there; no test asks the world.
+        upstream = ["127.0.0.1:9"]
+        static = "static.zone"
+        [dkim]
+        verify = false
+        [dmarc]
+        on_reject = "reject"
+        [greylist]
+        delay = "1s"
+        [[rule]]
+        name = "no spam"
+        sender = ["spam@example.net"]
+        action = "reject 5.7.1 No spam"
+        [[rule]]
+        name = "new here"
+        sender_domain = ["new.example"]
+        action = "greylist"
+
+        """
+    }
+
+    // MARK: Mail
+
+    static let letter = Array("From: Ann <ann@example.net>\r\nSubject: a letter\r\n\r\nHello\r\n".utf8)
+
+    /// A stranger's session.
+    func session(_ address: String, helo: String = "mx.example.net") throws -> SMTPClient {
+        let client = try postfix.connect()
+        try client.xclient(name: "mx.example.net", address: address)
+        try client.expect("EHLO \(helo)")
+        return client
+    }
+
+    /// Many messages, as smtp-source(1) sends them: four sessions at a time.
+    func send(_ count: Int, from: String) throws {
+        let result = try Program.run(
+            "/usr/sbin/smtp-source",
+            [
+                "-m", "\(count)", "-s", "4", "-f", from, "-t", "bo@example.org", "-M", "mx.example.net",
+                "inet:127.0.0.1:\(try postfix.port())",
+            ], within: .seconds(300))
+        guard result.status == 0 else { throw HarnessError("smtp-source: \(result.errors)") }
+    }
+
+    /// Waits until so many messages have left the queue.
+    func awaitEnd(of count: Int) throws {
+        try Await.until("the end of \(count) messages", within: .seconds(300)) {
+            postfix.logLines.count { $0.service == "qmgr" && $0.text.hasSuffix(": removed") } >= count
+        }
+    }
+
+    // MARK: Logs
+
+    var postfixLog: String {
+        URL(filePath: postfix.configurationFolder).deletingLastPathComponent().appending(path: "mail.log").path
+    }
+    /// Of postern-policy and postern-dkim: text, without times.
+    var text: [String] { policy.lines + dkim.lines }
+    /// Of postern-dmarc: JSON.
+    var json: [String] { dmarc.lines }
+
+    /// The files to read: Postfix's, our text, our JSON compressed.
+    func logs() throws -> [String] {
+        let ours = try folder.write("text.log", text.joined(separator: "\n") + "\n")
+        let objects = try folder.write("json.log", json.joined(separator: "\n") + "\n")
+        let gzip = try Program.run("/usr/bin/gzip", ["-kf", objects.path])
+        guard gzip.status == 0 else { throw HarnessError("gzip: \(gzip.errors)") }
+        return [postfixLog, ours.path, objects.path + ".gz"]
+    }
+
+    func postern(_ arguments: [String]) throws -> ProgramResult {
+        try Program.run(
+            try Products.path("postern"), arguments + ["--config", folder.file("postfix.toml").path, "--log"] + logs(),
+            within: .seconds(300))
+    }
+}
