@@ -7,6 +7,7 @@ import Glibc
 public final class SmallDisk: Sendable {
     private let folder: TemporaryFolder
     private let size: String
+    private let guardian: Guardian
 
     /// Root in a container may be nobody to the kernel.
     public static let isPossible = (try? SmallDisk()) != nil
@@ -14,9 +15,14 @@ public final class SmallDisk: Sendable {
     public init(size: String = "512k") throws {
         folder = try TemporaryFolder()
         self.size = size
-        guard mount("none", folder.path, "tmpfs", 0, "size=\(size)") == 0 else { throw HarnessError.system("mount") }
+        let path = folder.path
+        guard mount("none", path, "tmpfs", 0, "size=\(size)") == 0 else { throw HarnessError.system("mount") }
+        guardian = try Guardian(onDeath: "umount -l \(path); rmdir \(path)")
     }
-    deinit { umount2(folder.path, CInt(MNT_DETACH)) }
+    deinit {
+        umount2(folder.path, CInt(MNT_DETACH))
+        guardian.dismiss()
+    }
 
     public var url: URL { folder.url }
 
