@@ -125,6 +125,17 @@ import Testing
             $0.main["smtpd_end_of_data_restrictions"] = ""
             $0.overrides = ["submission/inet/smtpd_recipient_restrictions": "permit_sasl_authenticated,reject"]
         },
+        Row(
+            "the same, and submission inherits main.cf's list", "milter_missing", "milter_missing", "milter_missing",
+            "milter_missing", "policy_missing", "limit_never_asked", "warning:peer_still_asked",
+            "warning:peer_still_asked", "warning:peer_still_asked"
+        ) {
+            $0.main["smtpd_milters"] = "local:opendkim/opendkim.sock, local:opendmarc/opendmarc.sock"
+            $0.main["non_smtpd_milters"] = "local:opendkim/opendkim.sock, local:opendmarc/opendmarc.sock"
+            $0.main[recipients] = "reject_unauth_destination, check_policy_service inet:127.0.0.1:10023"
+            $0.main["smtpd_end_of_data_restrictions"] = ""
+            $0.overrides = [:]
+        },
         // Origin
         Row("ORIGINATING for all", "strangers_are_ours") { $0.main["milter_macro_daemon_name"] = "ORIGINATING" },
         Row("ORIGINATING at port 25", "strangers_are_ours") {

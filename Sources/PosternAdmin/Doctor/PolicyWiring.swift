@@ -87,9 +87,14 @@ struct PolicyWiring {
 
     /// The line that gives a service its right list.
     func mend(_ parameter: String, _ service: PostfixService) -> DoctorFinding.Mend {
-        subject.edit.set(
-            parameter, mended(parameter, service).text, for: service,
-            apart: role(of: service) == .submission && wishes(parameter, service).contains(where: \.isFirst))
+        let isApart = role(of: service) == .submission && wishes(parameter, service).contains(where: \.isFirst)
+        // What is in main.cf is written as strangers' service needs it, whoever else inherits it.
+        var owner = service
+        if !isApart, service.overrides[parameter] == nil {
+            owner =
+                subject.servers.first { $0.role == .mx && $0.service.overrides[parameter] == nil }?.service ?? service
+        }
+        return subject.edit.set(parameter, mended(parameter, owner).text, for: service, apart: isApart)
     }
 
     func mended(_ parameter: String, _ service: PostfixService) -> RestrictionList {
