@@ -1,3 +1,6 @@
+// Greylisting as RFC 6647 recommends it (§2.4, §5), through the whole service with its defaults: one row a rule, each
+// a sender's tries with the time between them.
+
 import TestSupport
 import Testing
 
