@@ -10,7 +10,7 @@ import Synchronization
 public final class DNSClient: Sendable {
     let endpoint: Endpoint
     private let log: any LogSink
-    private let pool: Mutex<Pool>
+    private let pool: ShortLock<Pool>
     private let prefetcher = Mutex<Prefetcher?>(nil)
 
     /// Most connections that wait in the free list; more are closed when they come back. Twice the most threads that
@@ -34,7 +34,7 @@ public final class DNSClient: Sendable {
     public init(_ endpoint: Endpoint, log: any LogSink) {
         self.endpoint = endpoint
         self.log = log
-        pool = Mutex(Pool())
+        pool = ShortLock(Pool())
     }
 
     /// A view for one transaction, whose time begins now.

@@ -16,8 +16,8 @@ struct GreylistFilter: Sendable {
     private static let bitsSet = 5
     private static let blockWords = 8
     private static let bitsOfBlock = 9
-    /// Of an empty file: 80 KiB.
-    static let leastCapacity = 65_536
+    /// Of an empty file: 1.3 MB, so that a flood does not outrun the next one's making.
+    static let leastCapacity = 1 << 20
 
     init(capacity: Int) {
         self.capacity = max(capacity, Self.leastCapacity)
@@ -27,6 +27,7 @@ struct GreylistFilter: Sendable {
     }
 
     mutating func insert(_ hash: UInt64) {
+        guard !mayHold(hash) else { return }
         count += 1
         let (block, bits) = place(of: hash)
         for number in 0..<Self.bitsSet {

@@ -251,7 +251,7 @@ struct GreylistMemory {
     /// Where the filter that is being made goes on; nil where there is none.
     var growsAfter: Int64? { growing?.after }
 
-    var filterIsFull: Bool { growing == nil && filter.map { $0.count > $0.capacity } ?? false }
+    var filterIsFull: Bool { growing == nil && filter.map { $0.count > $0.capacity * 3 / 4 } ?? false }
 
     /// Begins another filter, since the one that is in use has taken in enough.
     mutating func growFilter(capacity: Int) {

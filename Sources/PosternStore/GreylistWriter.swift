@@ -200,7 +200,7 @@ final class GreylistWriter: Sendable {
         }
     }
 
-    private static func filterCapacity(_ counts: GreylistCounts) -> Int { max(0, counts.total) + counts.total / 2 }
+    private static func filterCapacity(_ counts: GreylistCounts) -> Int { max(0, counts.total) * 2 }
 
     /// Writes changes in one transaction.
     /// - Returns: how many.

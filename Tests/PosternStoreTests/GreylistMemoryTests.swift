@@ -134,13 +134,14 @@ import Testing
 
     @Test("a filter forgets nothing, takes few strangers for friends, and says when it is full") func filter() {
         var random = SeededRandom(seed: 5)
-        let inside = (0..<100_000).map { _ in random.next() }
-        var filter = GreylistFilter(capacity: inside.count)
-        for hash in inside { filter.insert(hash) }
+        let inside = (0..<GreylistFilter.leastCapacity).map { _ in random.next() }
+        var filter = GreylistFilter(capacity: 0)
+        for hash in inside + inside.prefix(1000) { filter.insert(hash) }
         #expect(inside.allSatisfy { filter.mayHold($0) })
         let mistaken = (0..<100_000).count { _ in filter.mayHold(random.next()) }
         #expect((1..<3000).contains(mistaken))
-        #expect(filter.count == filter.capacity)
+        // Whom it took for a friend when he came is not counted, nor who came twice.
+        #expect((filter.capacity * 98 / 100...filter.capacity).contains(filter.count))
         #expect(!GreylistFilter(capacity: 0).mayHold(0))
     }
 
