@@ -157,6 +157,39 @@ import Testing
         #expect(second.contains(": second;") && !second.contains(": first;") && second.contains("connect from"))
     }
 
+    @Test("an alias, a refused recipient beside it, a message that still waits, and mail of the same sender afterwards")
+    func recipients() throws {
+        let log = """
+            2026-11-21T01:10:00Z mx1 postfix/smtpd[1]: connect from mx.example.net[192.0.2.7]
+            2026-11-21T01:10:10Z mx1 postern-policy[3]: NOQUEUE: reject: RCPT from mx.example.net[192.0.2.7]: refused; \
+            from=<a@b.example> to=<no@example.org> proto=ESMTP helo=<x>
+            2026-11-21T01:10:10Z mx1 postern-policy[3]: NOQUEUE: pass: RCPT from mx.example.net[192.0.2.7]: first; \
+            from=<a@b.example> to=<Info@example.org> proto=ESMTP helo=<x>
+            2026-11-21T01:10:10Z mx1 postfix/smtpd[1]: 4cXk2J1hB: client=mx.example.net[192.0.2.7]
+            2026-11-21T01:10:11Z mx1 postfix/qmgr[5]: 4cXk2J1hB: from=<a@b.example>, size=1, nrcpt=1 (queue active)
+
+            """
+        let waiting = try Self.why("4cXk2J1hB", log: log).text
+        #expect(waiting.contains(": first;") && waiting.contains(": refused;"), "\(waiting)")
+        let later = """
+            2026-11-21T01:20:11Z mx1 postern-policy[3]: NOQUEUE: pass: RCPT from mx.example.net[192.0.2.7]: second; \
+            from=<a@b.example> to=<info@example.org> proto=ESMTP helo=<x>
+            2026-11-21T01:30:11Z mx1 postfix/smtp[6]: 4cXk2J1hB: to=<bo@example.org>, orig_to=<info@example.org>, \
+            relay=x, delay=1, delays=0/0/0/0, dsn=2.0.0, status=sent (ok)
+
+            """
+        let early = """
+            2026-11-21T00:10:10Z mx1 postern-policy[3]: NOQUEUE: defer: RCPT from mx9.example.net[192.0.2.9]: later; \
+            from=<a@b.example> to=<info@example.org> proto=ESMTP helo=<x>
+            2026-11-21T00:10:10Z mx1 postern-policy[3]: NOQUEUE: defer: RCPT from mx9.example.net[192.0.2.9]: else; \
+            from=<a@b.example> to=<else@example.org> proto=ESMTP helo=<x>
+
+            """
+        let sent = try Self.why("4cXk2J1hB", log: early + log + later).text
+        #expect(sent.contains(": first;") && sent.contains(": later;"), "\(sent)")
+        #expect(!sent.contains(": second;") && !sent.contains(": else;"), "\(sent)")
+    }
+
     @Test("escape sequences in a log do not reach the terminal")
     func printable() throws {
         let log =

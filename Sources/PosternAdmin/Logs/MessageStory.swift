@@ -53,8 +53,10 @@ struct MessageStory {
     var events: [StoryEvent] = []
     /// The smtpd(8) that took it in.
     var session: (program: [UInt8], pid: [UInt8])?
-    /// When it did.
-    var takenAt: UnixTime?
+    /// Its line about that.
+    var taken: StoryEvent?
+    /// Recipients as the client named them: aliases stand behind some.
+    var named: Set<[UInt8]> = []
 
     /// Most recipients that are kept.
     private static let maxRecipients = 1000
@@ -75,7 +77,7 @@ struct MessageStory {
             (clientName, clientAddress) = (Array(client.name), Array(client.address))
             login = line.login.map { Array($0) }
             session = (event.program, event.pid)
-            takenAt = event.time
+            taken = event
         } else if let id = line.messageID, messageID == nil {
             messageID = Array(id)
         } else if line.service.equals("qmgr") || line.service.equals("pickup") {
@@ -87,6 +89,7 @@ struct MessageStory {
         } else if let refusal = PostfixRefusal(line) {
             // A message that is refused at its end never meets the queue manager.
             if sender == nil { sender = refusal.sender.map { Array($0) } }
+            if let recipient = refusal.recipient { named.insert(recipient.asciiLowercased) }
             if let recipient = refusal.recipient, !recipients.contains(where: { $0.address[...] == recipient }) {
                 learn(recipient, status: refusal.action, relay: [], reason: refusal.reason, event.time)
             }
@@ -102,6 +105,7 @@ struct MessageStory {
     }
 
     private mutating func learn(_ delivery: Delivery, _ time: UnixTime?) {
+        if named.count < Self.maxRecipients { named.insert((delivery.original ?? delivery.recipient).asciiLowercased) }
         learn(delivery.recipient, status: delivery.status, relay: delivery.relay, reason: delivery.reason, time)
     }
 

@@ -98,6 +98,8 @@ extension ArraySlice<UInt8> {
 /// What became of one recipient: `to=<...>, orig_to=<...>, relay=..., delay=..., dsn=..., status=sent (...)`.
 struct Delivery {
     var recipient: ArraySlice<UInt8>
+    /// What the client had said, where an alias stands behind it.
+    var original: ArraySlice<UInt8>?
     var relay: ArraySlice<UInt8>
     /// Seconds since the message came, as Postfix writes them: `0.12`.
     var delay: ArraySlice<UInt8>
@@ -112,7 +114,8 @@ struct Delivery {
         rest = rest[recipient.endIndex...]
         guard rest.take(">, ") else { return nil }
         if rest.take("orig_to=") {
-            guard let original = rest.inAngleBrackets else { return nil }
+            original = rest.inAngleBrackets
+            guard let original else { return nil }
             rest = rest[original.endIndex...]
             guard rest.take(">, ") else { return nil }
         }

@@ -13,8 +13,8 @@ struct ReportCommand: Subcommand {
             Reads the lines of Postfix and of the daemons, as text or JSON (log.format), and tells what was taken in, \
             delivered and refused, what Postern decided and why, which clients and senders were refused most, which \
             DNS lists hit, how many greylisted senders came back and after how long, which limits were reached, which \
-            DKIM keys signed, and which warnings came. Timestamps may be of either kind that syslog daemons write; a year \
-            that is not told follows from the file's last change.
+            DKIM keys signed, and which warnings came. Timestamps may be of either kind that syslog daemons write; a \
+            year that is not told follows from the file's last change.
 
             Without --since it looks back 24h, or, where logs are named by --log, at all of them. However long the \
             logs, memory stays the same: where more than 2000 different clients, senders or reasons came, their counts \
@@ -87,7 +87,7 @@ struct ReportCommand: Subcommand {
 
     /// The names of the configured keys; none where the file cannot be read, which is `check`'s to tell.
     private func keys(in surroundings: Surroundings) -> [DKIMKeyName] {
-        let entries = options.load(for: .dns, in: surroundings).readable?.dkim.entries ?? []
+        let entries = options.load(for: .dkim, in: surroundings).readable?.dkim.entries ?? []
         return entries.compactMap { try? DKIMKeyName($0) }  // a name that is too long is told by `check`
     }
 }

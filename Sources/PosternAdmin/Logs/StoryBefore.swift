@@ -31,10 +31,10 @@ extension StorySearch {
         let session: (program: [UInt8], pid: [UInt8])?
         let client: [UInt8]?
         let sender: [UInt8]?
-        let recipients: [[UInt8]]
+        let recipients: Set<[UInt8]>
         let first: UnixTime?
         let last: UnixTime?
-        let takenAt: UnixTime?
+        let taken: StoryEvent?
         /// The line with which the session began, or had another message taken in.
         var begin: StoryEvent?
         /// Lines of the smtpd process since its last `connect`; nil once the message was taken in.
@@ -46,8 +46,8 @@ extension StorySearch {
             session = story.session
             client = story.clientAddress
             sender = story.sender
-            recipients = story.recipients.map(\.address)
-            (first, last, takenAt) = (story.firstTime, story.lastTime, story.takenAt)
+            recipients = story.named
+            (first, last, taken) = (story.firstTime, story.lastTime, story.taken)
         }
 
         /// Whether a line without a queue id is of this message's session, or of an earlier try.
@@ -57,13 +57,18 @@ extension StorySearch {
             isRefusal: Bool
         ) -> StoryEvent.Part? {
             guard let wanted = self.sender, let sender, wanted[...] == sender else { return nil }
-            if let recipient, !recipients.contains(where: { $0[...].equalsIgnoringASCIICase(recipient) }) { return nil }
             let isSameClient = self.client.map { $0[...] == client } ?? false
-            guard let time, let first, let last else { return isSameClient ? .before : nil }
-            guard time <= last + StorySearch.slack else { return nil }
-            if isSameClient, !isRefusal || time + StorySearch.slack >= first { return .before }
+            let isKnown = recipient.map { recipients.contains($0.asciiLowercased) } ?? true
+            guard let time, let first, let last else { return isSameClient && isKnown ? .before : nil }
+            // In the session every recipient of this sender is of this message: Postfix tells the queue id only after
+            // the first that it accepts.
+            if isSameClient, time <= (taken?.time ?? last) + StorySearch.slack,
+                !isRefusal || time + StorySearch.slack >= first
+            {
+                return .before
+            }
             // Notifications all have the null sender: another client's are of other mail.
-            return isRefusal && (isSameClient || !wanted.isEmpty) && time < first ? .earlier : nil
+            return isRefusal && isKnown && (isSameClient || !wanted.isEmpty) && time < first ? .earlier : nil
         }
 
         mutating func keep(_ event: StoryEvent) {
@@ -78,6 +83,7 @@ extension StorySearch {
             return found.filter { event in
                 guard event.part == .before, event.rank > 0, let time = event.time else { return true }
                 // In one log the order of lines tells more than their times.
+                if let taken, taken.source == event.source, event.sequence > taken.sequence { return false }
                 if let begin, begin.source == event.source { return event.sequence > begin.sequence }
                 return time + StorySearch.slack >= begin?.time ?? (first + .seconds(-StorySearch.maxSessionSeconds))
             }
@@ -147,7 +153,7 @@ extension StorySearch {
             }
             if let id = line.queueID {
                 guard line.client != nil else { return }
-                let isIt = id == wanted[place].queueID[...] && (time == nil || time == wanted[place].takenAt)
+                let isIt = id == wanted[place].queueID[...] && (time == nil || time == wanted[place].taken?.time)
                 guard isIt else {
                     // Another message of the session: what was said before it was about that one.
                     let connection = wanted[place].sessionLines?.first.map { [$0] } ?? []
