@@ -82,6 +82,15 @@ import Testing
         #expect(ids.allSatisfy(help.contains))
     }
 
+    @Test("every word has a row that triggers it") func covered() {
+        let rows = (DoctorWiringTests.rows.flatMap(\.found) + DoctorDNSTests.rows.flatMap(\.found)).map { word in
+            word.split(separator: ":").last.map(String.init) ?? word
+        }
+        // These have tests of their own: they are about files, keys, versions, and DNS that is silent.
+        let others: [DoctorFinding.ID] = [.configuration, .keyFile, .dkimKey, .postfixVersion, .dnsSilent]
+        #expect(Set(rows).union(others.map(\.rawValue)) == Set(DoctorFinding.ID.allCases.map(\.rawValue)))
+    }
+
     @Test("a relative --postfix-config is a wrong command line") func relative() throws {
         #expect(try Postern()("doctor", "--postfix-config", "etc").status == 64)
     }

@@ -166,9 +166,37 @@ import Testing
         let zone = values[result].map { "s1._domainkey.example.org. IN TXT \"\($0)\"\n" } ?? "x.org. IN A 192.0.2.1\n"
         let tests = try KeyFindings.tests(of: [key], config: "/etc/p o.toml", dns: try ZoneResolver(zone: zone))
         #expect(tests.map(\.result) == [result])
-        let findings = KeyFindings.all(tests)
-        #expect(findings.map(\.id) == (result == "ok" ? [] : [.dkimKey]))
+        let findings = KeyFindings.all(tests, requirePublished: true)
+        // The only key of its domain does not rest.
+        #expect(DoctorWiringTests.shown(findings) == (result == "ok" ? [] : ["dkim_key"]))
         #expect(
             findings.allSatisfy { $0.lines.contains("--config '/etc/p o.toml' --domain example.org --selector s1") })
+    }
+
+    @Test("a key that rests while another one is published is a warning", arguments: [true, false])
+    func resting(isRequired: Bool) throws {
+        let folder = try Folder()
+        var records: [String] = []
+        var keys: [NamedKey] = []
+        for selector in ["s1", "s2"] {
+            let file = folder.file("\(selector).pem")
+            let made = try Postern()(
+                "dkim", "genkey", "--domain", "example.org", "--selector", selector, "--ed25519", "--out", file,
+                "--json")
+            records.append(try #require(try made.json()["value"] as? String))
+            let entry = "[[dkim.key]]\ndomain = \"example.org\"\nselector = \"\(selector)\"\nfile = \"\(file)\"\n"
+            let read = Configuration.read(Array(entry.utf8), file: "p.toml", folder: "/", for: .check, as: .current)
+            let configured = try #require(read.readable?.dkim.entries.first)
+            keys.append(
+                NamedKey(
+                    name: try DKIMKeyName(domain: "example.org", selector: selector),
+                    privateKey: try configured.privateKey(for: .current)))
+        }
+        let first = try #require(records.first)
+        let dns = try ZoneResolver(zone: "s1._domainkey.example.org. IN TXT \"\(first)\"\n")
+        let tests = try KeyFindings.tests(of: keys, config: nil, dns: dns)
+        #expect(tests.map(\.result) == ["ok", "nxdomain"])
+        let findings = KeyFindings.all(tests, requirePublished: isRequired)
+        #expect(DoctorWiringTests.shown(findings) == [isRequired ? "warning:dkim_key" : "dkim_key"])
     }
 }

@@ -202,6 +202,11 @@ import Testing
             $0.main["gate"] = policy
             $0.main[recipients] = "reject_unauth_destination, reject_unlisted_recipient, gate"
         },
+        Row("in a restriction class that only a table names") {
+            $0.main["smtpd_restriction_classes"] = "gate"
+            $0.main["gate"] = policy
+            $0.main[recipients] = "reject_unauth_destination, check_recipient_access hash:/etc/postfix/gates"
+        },
         Row("postgrey too", "warning:peer_still_asked") {
             $0.main[recipients]? += ", check_policy_service inet:127.0.0.1:10023"
         },

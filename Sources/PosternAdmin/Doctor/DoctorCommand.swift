@@ -149,7 +149,7 @@ struct DoctorCommand: Subcommand {
         let silent = tests.filter { $0.result == "temperror" }.map { "key \($0.key.name.record): DNS could not tell" }
         let findings =
             questions.lists(now: now) + DomainFindings(subject: subject, dns: dns, now: now).all()
-            + KeyFindings.all(tests)
+            + KeyFindings.all(tests, requirePublished: subject.configuration.dkim.requirePublished)
         return (findings, silent)
     }
 

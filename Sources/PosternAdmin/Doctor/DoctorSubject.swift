@@ -217,6 +217,12 @@ struct DoctorSubject: Sendable {
         RestrictionList(postfix.value(parameter, service), in: postfix)?.items.compactMap(\.policyService) ?? []
     }
 
+    /// A daemon of ours is asked by a service: in one of its lists, or in a restriction class, which tables may name.
+    func asksAnywhere(_ daemon: DaemonName, _ service: PostfixService) -> Bool {
+        let classes = PostfixWords.split(postfix.value("smtpd_restriction_classes", service)) ?? []
+        return (Self.restrictionParameters + classes).contains { asks(daemon, $0, service) }
+    }
+
     /// A daemon of ours is asked in a list.
     func asks(_ daemon: DaemonName, _ parameter: String, _ service: PostfixService) -> Bool {
         policyServices(parameter, service).contains {

@@ -7,12 +7,18 @@ internal import PosternMail
 
 enum KeyFindings {
     /// - Parameter tests: one for each key that could be read.
-    static func all(_ tests: [KeyTest]) -> [DoctorFinding] {
-        tests.compactMap { test in
+    /// - Parameter requirePublished: `dkim.require_published`.
+    static func all(_ tests: [KeyTest], requirePublished: Bool) -> [DoctorFinding] {
+        let published = Set(tests.filter { $0.result == "ok" }.map(\.key.name.domain))
+        return tests.compactMap { test in
             guard let reason = test.reason, test.result != "temperror" else { return nil }
+            // Such a key rests while another one of its domain is published.
+            let rests = requirePublished && published.contains(test.key.name.domain)
             return DoctorFinding(
-                .dkimKey, .error, at: ["\(test.key.name.record)"], reason,
-                why: "receivers cannot verify what we sign with it; under p=reject such mail may be lost",
+                .dkimKey, rests ? .warning : .error, at: ["\(test.key.name.record)"], reason,
+                why: rests
+                    ? "postern-dkim does not sign with it until it is published (dkim.require_published)"
+                    : "receivers cannot verify what we sign with it; under p=reject such mail may be lost",
                 mends: [.advice("publish what this prints: \(test.recordCommand)")])
         }
     }

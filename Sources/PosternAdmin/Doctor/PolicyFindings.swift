@@ -26,8 +26,7 @@ enum PolicyFindings {
         let subject = wiring.subject
         guard subject.uses(.policy) else { return [] }
         let parameter = PolicyWiring.recipients
-        let asked = DoctorSubject.restrictionParameters.filter { subject.asks(.policy, $0, service) }
-        guard !asked.isEmpty else {
+        guard subject.asksAnywhere(.policy, service) else {
             guard subject.hasWork(.policy) else { return [] }
             return [
                 DoctorFinding(

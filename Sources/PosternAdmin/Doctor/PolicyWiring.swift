@@ -77,7 +77,7 @@ struct PolicyWiring {
         guard let role, role != .reinjection else { return [] }
         switch parameter {
         case Self.recipients:
-            let isAsked = DoctorSubject.restrictionParameters.contains { subject.asks(.policy, $0, service) }
+            let isAsked = subject.asksAnywhere(.policy, service)
             let policy = role == .mx && subject.hasWork(.policy) && !isAsked ? [Wish(daemon: .policy)] : []
             return policy + [RateHooks.wish(service, self)].compactMap(\.self)
         case Self.endOfData: return subject.uses(.rate) ? [Wish(daemon: .rate)] : []
