@@ -1,5 +1,5 @@
-// `postern doctor` on a real Postfix: silent where all is wired as contrib/postfix says, loud where one thing is not, and
-// silent again once the line that it proposes has been run.
+// `postern doctor` on a real Postfix: silent where all is wired as contrib/postfix says, loud where one thing is not,
+// and silent again once the line that it proposes has been run.
 
 import Foundation
 import Glibc
@@ -78,7 +78,8 @@ extension EndToEnd {
             Row("socket_elsewhere") { host in
                 try host.postconf([
                     "-e",
-                    "non_smtpd_milters = { unix:\(host.postern.path)/dkim.sock, default_action=tempfail, command_timeout=30s }",
+                    "non_smtpd_milters = { unix:\(host.postern.path)/dkim.sock, default_action=tempfail, "
+                        + "command_timeout=30s }",
                 ])
             },
             Row("socket_unreachable") { chmod($0.postern.path, 0o700) },
@@ -122,8 +123,8 @@ extension EndToEnd {
                 "-e", "smtpd_milters = local:opendkim/opendkim.sock, local:opendmarc/opendmarc.sock",
                 "non_smtpd_milters = $smtpd_milters", "milter_default_action = accept",
                 "smtpd_end_of_data_restrictions =",
-                "smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination, "
-                    + "check_policy_service inet:127.0.0.1:10023",
+                "smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated, "
+                    + "reject_unauth_destination, check_policy_service inet:127.0.0.1:10023",
             ])
             try host.postconf(["-PX", "\(try host.submission())/smtpd_milters"])
             let broken = try host.doctor()

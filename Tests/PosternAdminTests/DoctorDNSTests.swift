@@ -54,7 +54,8 @@ import Testing
             change: { $0.main["relayhost"] = "[smtp.example.net]" }),
         Row("a HELO that is no name", "helo_name", change: { $0.main["smtp_helo_name"] = "vm" }),
         Row(
-            "a HELO of one transport", "helo_name", change: { $0.overrides["relay/unix/smtp_helo_name"] = "localhost" }),
+            "a HELO of one transport", "helo_name",
+            change: { $0.overrides["relay/unix/smtp_helo_name"] = "localhost" }),
         Row(
             "an address that the name lacks", "note:helo_name",
             change: { $0.machine.addresses = [.v4(0xC000_0219), .v4(0xC000_021A)] }),

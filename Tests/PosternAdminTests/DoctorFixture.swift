@@ -1,5 +1,6 @@
-// A host that is wired as contrib/postfix says, as texts: what postconf prints, a postern.toml, a machine. Tests change one
-// thing and see what the doctor says; and they apply the lines that it proposes, as a shell and postconf would.
+// A host that is wired as contrib/postfix says, as texts: what postconf prints, a postern.toml, a machine. Tests
+// change one thing and see what the doctor says; and they apply the lines that it proposes, as a shell and postconf
+// would.
 
 import Foundation
 import PosternDaemon

@@ -124,7 +124,7 @@ import Testing
     @Test("lists trap nothing") func listMutations() throws {
         let view = try DoctorFixture().view()
         let samples = [
-            "permit_mynetworks, check_policy_service { unix:p, timeout=5s, { a = b c } }, reject_rbl_client zen.example=127.0.0.2",
+            "permit_mynetworks, check_policy_service { unix:p, timeout=5s, { a = b c } }, reject_rbl_client a.example",
             "{ unix:postern/dkim.sock, default_action=accept }, inet:[::1]:8891", "check_policy_service",
             "127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128 !192.0.2.1 hash:/etc/x",
         ].map { Array($0.utf8) }

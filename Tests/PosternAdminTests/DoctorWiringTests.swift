@@ -472,9 +472,11 @@ import Testing
         let findings = try fixture.findings().filter { $0.id == .milterDefaultAction }
         #expect(
             findings.first?.lines == """
-                error: milter_default_action (submission/inet): its default_action is accept for postern-dkim in smtpd_milters
+                error: milter_default_action (submission/inet): its default_action is accept for postern-dkim in \
+                smtpd_milters
                   why: while postern-dkim is down, mail of ours leaves unsigned; under p=reject that is lost mail
-                  run: postconf -c /etc/postfix-out -P 'submission/inet/smtpd_milters={unix:postern/dkim.sock,default_action=tempfail,command_timeout=30s}'
+                  run: postconf -c /etc/postfix-out -P \
+                'submission/inet/smtpd_milters={unix:postern/dkim.sock,default_action=tempfail,command_timeout=30s}'
 
                 """)
     }

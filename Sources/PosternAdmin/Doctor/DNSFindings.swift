@@ -38,8 +38,8 @@ struct DNSFindings {
 
     // MARK: A loop
 
-    /// postern-dns asks the system's resolvers where `dns.upstream` names none; a system that asks postern-dns closes the
-    /// circle. A loop that the configuration names by itself is refused by `postern check`.
+    /// postern-dns asks the system's resolvers where `dns.upstream` names none; a system that asks postern-dns closes
+    /// the circle. A loop that the configuration names by itself is refused by `postern check`.
     static func loop(_ subject: DoctorSubject) -> [DoctorFinding] {
         let configuration = subject.configuration
         guard configuration.dns.upstreams.isEmpty else { return [] }
@@ -106,7 +106,7 @@ struct DNSFindings {
 
     private static func zoneOfOnesOwn(_ zone: String) -> DoctorFinding.Mend {
         .advice(
-            "run a recursive resolver (unbound) on this host and name it: dns.upstream, or [[dns.zone]] with upstream for "
-                + "the lists' zones")
+            "run a recursive resolver (unbound) on this host and name it: dns.upstream, or [[dns.zone]] with "
+                + "upstream for the lists' zones")
     }
 }

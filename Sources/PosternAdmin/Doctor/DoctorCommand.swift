@@ -14,9 +14,9 @@ struct DoctorCommand: Subcommand {
         usage: "postern doctor [<options>]",
         discussion: """
             Reads Postfix's configuration by postconf(1): main.cf, the services of master.cf and what each of them \
-            overrides; and postern.toml. Dials each socket that Postfix dials, as Postfix's user and from inside of its \
-            chroot, which only root can. Asks DNS about this host's name and address, the domains that it signs for, \
-            their keys, and the DNS lists in use. Looks at rights, disks and the clock. Nothing is changed.
+            overrides; and postern.toml. Dials each socket that Postfix dials, as Postfix's user and from inside of \
+            its chroot, which only root can. Asks DNS about this host's name and address, the domains that it signs \
+            for, their keys, and the DNS lists in use. Looks at rights, disks and the clock. Nothing is changed.
 
             Prints for each finding what is wrong and where, why it matters, and what mends it:
               SEVERITY: FINDING (WHERE): …

@@ -1,5 +1,6 @@
-// What `postern doctor` has found: what is wrong, why it matters, and what mends it. A value; how it is printed is below,
-// who found it is in the files named …Findings. A line that is to be run is complete: it can be pasted as it stands.
+// What `postern doctor` has found: what is wrong, why it matters, and what mends it. A value; how it is printed is
+// below, who found it is in the files named …Findings. A line that is to be run is complete: it can be pasted as it
+// stands.
 
 internal import PosternDaemon
 internal import PosternMail

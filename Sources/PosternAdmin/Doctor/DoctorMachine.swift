@@ -1,6 +1,6 @@
 // What the doctor must know of this machine beside Postfix's and our own configuration: which daemons run, whether
-// sockets answer, rights on the state folder, room on disks, the clock. A value that tests write down; how it is gathered
-// is at the end of the file. Nothing is changed.
+// sockets answer, rights on the state folder, room on disks, the clock. A value that tests write down; how it is
+// gathered is at the end of the file. Nothing is changed.
 
 internal import Glibc
 internal import PosternDaemon
@@ -108,8 +108,8 @@ extension DoctorMachine {
 
     /// Whether something keeps the kernel's clock right. Source: adjtimex(2), TIME_ERROR.
     private static func clock() -> Bool? {
-        // Swift's module of glibc leaves sys/timex.h out; the function is found by name. It takes a structure of at most
-        // 208 octets, of which it reads the first field: 0 changes nothing.
+        // Swift's module of glibc leaves sys/timex.h out; the function is found by name. It takes a structure of at
+        // most 208 octets, of which it reads the first field: 0 changes nothing.
         typealias Call = @convention(c) (UnsafeMutableRawPointer) -> Int32
         guard let symbol = dlsym(nil, "adjtimex") else { return nil }
         let call = unsafeBitCast(symbol, to: Call.self)

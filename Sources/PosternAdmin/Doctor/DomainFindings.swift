@@ -1,5 +1,6 @@
-// What DNS says of the domains that this host signs for, as receivers see it: SPF (RFC 7208), DMARC (RFC 9989), and what
-// asks senders for TLS (RFC 8461, RFC 7672). Keys are KeyFindings'. Where mail leaves by a smarthost, SPF is about that.
+// What DNS says of the domains that this host signs for, as receivers see it: SPF (RFC 7208), DMARC (RFC 9989), and
+// what asks senders for TLS (RFC 8461, RFC 7672). Keys are KeyFindings'. Where mail leaves by a smarthost, SPF is
+// about that.
 
 internal import PosternAuth
 internal import PosternDNS
@@ -136,7 +137,8 @@ struct DomainFindings {
             return [
                 DoctorFinding(
                     .inboundTLS, hasTLSA ? .error : .warning, at: [service.place],
-                    "\(hasTLSA ? "a TLSA record of \(exchange)" : "MTA-STS of \(domain)") asks for TLS, and Postfix offers none",
+                    "\(hasTLSA ? "a TLSA record of \(exchange)" : "MTA-STS of \(domain)") asks for TLS, and Postfix "
+                        + "offers none",
                     why: "senders that heed it do not deliver to us",
                     mends: [
                         subject.edit.set("smtpd_tls_security_level", "may", for: service),

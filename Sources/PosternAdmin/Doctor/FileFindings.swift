@@ -27,8 +27,8 @@ enum FileFindings {
                         access(entry.file, F_OK) == 0
                             ? .command("chown \(KeyOwner.daemonUser) \(file) && chmod 0400 \(file)")
                             : .advice(
-                                "make it: postern dkim genkey --domain \(entry.domain) --selector \(entry.selector), or "
-                                    + "remove its [[dkim.key]]")
+                                "make it: postern dkim genkey --domain \(entry.domain) --selector "
+                                    + "\(entry.selector), or remove its [[dkim.key]]")
                     ])
             }
             return DoctorFinding(

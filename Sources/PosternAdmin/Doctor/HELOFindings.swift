@@ -1,6 +1,6 @@
-// What DNS says of this host as receivers see it: the name in HELO, its addresses, and their PTR records (RFC 5321 §4.1.4,
-// RFC 1912 §2.1: every address has a PTR that matches). Where mail leaves by a smarthost, these are notes: receivers see
-// the smarthost's.
+// What DNS says of this host as receivers see it: the name in HELO, its addresses, and their PTR records (RFC 5321
+// §4.1.4, RFC 1912 §2.1: every address has a PTR that matches). Where mail leaves by a smarthost, these are notes:
+// receivers see the smarthost's.
 
 internal import PosternDNS
 internal import PosternDaemon

@@ -87,7 +87,8 @@ enum LimitFindings {
                 findings.append(
                     DoctorFinding(
                         .limitDoubled, .warning, at: [hook.service.place],
-                        "\(parameter) is \(number), and limit \"\(limit.name)\" counts \(count.rawValue) of clients too",
+                        "\(parameter) is \(number), and limit \"\(limit.name)\" counts \(count.rawValue) "
+                            + "of clients too",
                         why: "the lower of the two holds; what anvil refuses, postern-rate neither counts nor tells",
                         mends: [subject.edit.set(parameter, "0", for: hook.service)]))
             }

@@ -1,5 +1,5 @@
-// What is wrong with how milters are attached (MILTER_README). The macros of main.cf (milter_…_macros) are not looked at:
-// our daemons ask for what they read (SMFIF_SETSYMLIST), which comes before main.cf.
+// What is wrong with how milters are attached (MILTER_README). The macros of main.cf (milter_…_macros) are not looked
+// at: our daemons ask for what they read (SMFIF_SETSYMLIST), which comes before main.cf.
 
 internal import PosternDaemon
 internal import PosternMail
@@ -148,8 +148,8 @@ enum MilterFindings {
                 .milterProtocol, .error, at: [place.name],
                 "\(stated == nil ? "milter_protocol" : "protocol") is \(value) for \(daemon.rawValue)",
                 why:
-                    "\(daemon.rawValue) needs version 6 (Postfix's default): it refuses to talk with less, since headers "
-                    + "would reach it altered",
+                    "\(daemon.rawValue) needs version 6 (Postfix's default): it refuses to talk with less, "
+                    + "since headers would reach it altered",
                 mends: [stated == nil ? edit.reset("milter_protocol", for: place.service) : wiring.mend(place)])
         ]
     }
@@ -179,7 +179,8 @@ enum MilterFindings {
                         + "(SMTPD_PROXY_README)",
                     mends: [
                         .advice(
-                            "attach the milters to the service that the filter gives mail back to, or use content_filter"
+                            "attach the milters to the service that the filter gives mail back to, or use "
+                                + "content_filter"
                         )
                     ]))
         }
@@ -203,7 +204,8 @@ enum MilterFindings {
             guard found.contains(peer.daemon) || (!isWanted && wiring.subject.uses(peer.daemon)) else { return nil }
             return DoctorFinding(
                 .peerStillAsked, .warning, at: [place.name],
-                "\(peer.name) (\(server.endpoint)) is still in \(place.parameter), and \(peer.daemon.rawValue) does its work",
+                "\(peer.name) (\(server.endpoint)) is still in \(place.parameter), and \(peer.daemon.rawValue) does "
+                    + "its work",
                 why: "mail is signed or judged twice, and each removes or contradicts the results of the other",
                 mends: [wiring.mend(place)])
         }

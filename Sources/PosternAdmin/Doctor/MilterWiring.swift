@@ -1,6 +1,6 @@
-// How milters are to be attached, by what a service is for (contrib/postfix/main.cf and master.cf): which of ours, in which
-// order, with which settings. All findings about one list propose the same line, so that applying one of them undoes none
-// of the others. Milters of others keep their order and stand where they stood.
+// How milters are to be attached, by what a service is for (contrib/postfix/main.cf and master.cf): which of ours, in
+// which order, with which settings. All findings about one list propose the same line, so that applying one of them
+// undoes none of the others. Milters of others keep their order and stand where they stood.
 
 internal import PosternDaemon
 internal import PosternMail
@@ -8,8 +8,8 @@ internal import PosternMail
 struct MilterWiring {
     let subject: DoctorSubject
 
-    /// Seconds that Postfix must wait for an answer at least: the longest verdict (20 s and 3 s for the author's policy)
-    /// and some time on a busy machine.
+    /// Seconds that Postfix must wait for an answer at least: the longest verdict (20 s and 3 s for the author's
+    /// policy) and some time on a busy machine.
     static let minTimeout = 25
     /// What contrib/postfix says.
     private static let timeout = "30s"

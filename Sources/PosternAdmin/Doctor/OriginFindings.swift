@@ -58,10 +58,11 @@ enum OriginFindings {
             findings.append(
                 DoctorFinding(
                     .networksDiffer, .warning, at: ["mynetworks"],
-                    "host.networks names \(list(extra.filter { !$0.base.isLoopback })), which mynetworks does not let relay",
+                    "host.networks names \(list(extra.filter { !$0.base.isLoopback })), which mynetworks does not let "
+                        + "relay",
                     why:
-                        "what these clients send to us is signed as ours and not judged, although Postfix does not trust "
-                        + "them",
+                        "what these clients send to us is signed as ours and not judged, although Postfix does "
+                        + "not trust them",
                     mends: [.configuration("[host]\nnetworks = [\(all)]")]))
         }
         return findings

@@ -64,8 +64,8 @@ enum PolicyFindings {
                     "postern-policy is asked before reject_unauth_destination in \(parameter)",
                     why: isRefused
                         ? "smtpd_relay_restrictions refuse it before, as things stand"
-                        : "who tries to relay is answered 450 by a greylist instead of 554, and learns what lists say of "
-                            + "him",
+                        : "who tries to relay is answered 450 by a greylist instead of 554, and learns what lists "
+                            + "say of him",
                     mends: [mend]))
         }
         if !before.contains(where: { $0.name == PolicyWiring.unlisted }) {

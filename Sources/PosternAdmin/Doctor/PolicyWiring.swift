@@ -1,6 +1,6 @@
-// How policy services are to be asked (contrib/postfix/main.cf.policy and main.cf.rate): behind what Postfix refuses by
-// itself, with an answer of Postfix's own that lets mail flow while a daemon is down. As for milters, all findings about
-// one list propose the same line; what the admin has put there beside ours stays, in its order.
+// How policy services are to be asked (contrib/postfix/main.cf.policy and main.cf.rate): behind what Postfix refuses
+// by itself, with an answer of Postfix's own that lets mail flow while a daemon is down. As for milters, all findings
+// about one list propose the same line; what the admin has put there beside ours stays, in its order.
 
 internal import PosternDaemon
 internal import PosternMail

@@ -1,5 +1,5 @@
-// Runs postconf(1) and takes what it prints: with a cap on octets and on time, no shell, no environment of the caller's.
-// What it prints is read by PostfixView.
+// Runs postconf(1) and takes what it prints: with a cap on octets and on time, no shell, no environment of the
+// caller's. What it prints is read by PostfixView.
 
 internal import Glibc
 internal import PosternDaemon

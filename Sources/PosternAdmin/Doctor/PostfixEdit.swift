@@ -1,6 +1,7 @@
-// The lines that mend Postfix: `postconf -e` for main.cf, `postconf -P` for one service of master.cf, quoted for a POSIX
-// shell. postconf -P takes no white space in a value ("-Pe does not accept whitespace"), so that lists are written there
-// with commas alone, which Postfix reads alike; what cannot be written so is told as words for master.cf.
+// The lines that mend Postfix: `postconf -e` for main.cf, `postconf -P` for one service of master.cf, quoted for a
+// POSIX shell. postconf -P takes no white space in a value ("-Pe does not accept whitespace"), so that lists are
+// written there with commas alone, which Postfix reads alike; what cannot be written so is told as words for
+// master.cf.
 
 internal import PosternMail
 
@@ -9,8 +10,8 @@ struct PostfixEdit {
 
     private var program: String { folder.map { "postconf -c \(Self.quoted($0))" } ?? "postconf" }
 
-    /// A line that gives `parameter` this value where it holds for `service`: in master.cf if the service has its own or
-    /// is to differ from others, else in main.cf.
+    /// A line that gives `parameter` this value where it holds for `service`: in master.cf if the service has its own
+    /// or is to differ from others, else in main.cf.
     func set(
         _ parameter: String, _ value: String, for service: PostfixService? = nil, apart: Bool = false
     ) -> DoctorFinding.Mend {

@@ -1,6 +1,6 @@
 // Whether Postfix could reach a socket: really tried. A child process goes where smtpd(8) is (chroot into the queue
-// directory), becomes who smtpd is (mail_owner, with no groups but its own) and connects. Only root can do that. Nothing
-// is sent; who listens sees a connection that ends at once.
+// directory), becomes who smtpd is (mail_owner, with no groups but its own) and connects. Only root can do that.
+// Nothing is sent; who listens sees a connection that ends at once.
 //
 // The child is made by fork(2): between that and its end only system calls are made, with memory that was there before
 // (signal-safety(7)), since other threads' locks may be held in the copy.

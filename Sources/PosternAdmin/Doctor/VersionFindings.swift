@@ -1,6 +1,6 @@
 // Versions of Postfix with bugs that matter to milters and policy services. Each row names the first release of every
-// branch that has the fix, by Postfix's HISTORY file; distributions mend old versions without changing their numbers, so
-// these are for looking, not proof. What only a malicious milter can use is left out: ours are not.
+// branch that has the fix, by Postfix's HISTORY file; distributions mend old versions without changing their numbers,
+// so these are for looking, not proof. What only a malicious milter can use is left out: ours are not.
 
 internal import PosternMail
 
@@ -32,8 +32,8 @@ enum VersionFindings {
             fixed: [(3, 5, 25), (3, 6, 15), (3, 7, 11), (3, 8, 6), (3, 9, 0)], severity: .warning,
             what: "after a PREPEND, milters delete or change the wrong header field, or none",
             why:
-                "a forged Authentication-Results field can survive in mail to which an access table or postern-policy has "
-                + "prepended a field"),
+                "a forged Authentication-Results field can survive in mail to which an access table or "
+                + "postern-policy has prepended a field"),
         // HISTORY 20200308.
         Bug(
             fixed: [(3, 2, 13), (3, 3, 8), (3, 4, 10), (3, 5, 0)], severity: .warning,
@@ -46,8 +46,8 @@ enum VersionFindings {
             ], severity: .note,
             what: "after a refusal at the end of a message, a client can send another one without MAIL FROM",
             why:
-                "limits of postern-rate that refuse at END-OF-MESSAGE make it possible; milters that had accepted by the "
-                + "envelope are not asked about the second"),
+                "limits of postern-rate that refuse at END-OF-MESSAGE make it possible; milters that had accepted "
+                + "by the envelope are not asked about the second"),
     ]
 
     static func all(_ subject: DoctorSubject) -> [DoctorFinding] {
