@@ -6,6 +6,7 @@
 
 import CMilter
 import Glibc
+import PosternMail
 import Synchronization
 
 final class ProgressTicker: Sendable {
@@ -26,7 +27,11 @@ final class ProgressTicker: Sendable {
 
     /// Starts the thread, which runs as long as the process.
     /// - Returns: false when the system gives no thread; verdicts come all the same.
-    func start() -> Bool { DetachedThread.start(self) { $0.run() } }
+    func start() -> Bool {
+        guard let thread = try? SystemThread.start(body: { [self] in run() }) else { return false }
+        pthread_detach(thread)
+        return true
+    }
 
     /// The end-of-message callback of `raw` has begun; `leave` is owed before anything is written to it.
     func enter(_ raw: OpaquePointer?) {

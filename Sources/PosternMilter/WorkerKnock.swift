@@ -5,6 +5,7 @@
 // afterwards takes what was left. Seen in Debian's libmilter 8.17; what is answered at once is never knocked for.
 
 import Glibc
+import PosternMail
 
 final class WorkerKnock: Sendable {
     private let listener: Int32
@@ -23,7 +24,11 @@ final class WorkerKnock: Sendable {
 
     /// Starts the thread, which runs as long as the process.
     /// - Returns: false when the system gives no thread.
-    func start() -> Bool { DetachedThread.start(self) { $0.run() } }
+    func start() -> Bool {
+        guard let thread = try? SystemThread.start(body: { [self] in run() }) else { return false }
+        pthread_detach(thread)
+        return true
+    }
 
     private func run() {
         var begun = 0

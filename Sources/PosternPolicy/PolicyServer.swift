@@ -122,14 +122,16 @@ public final class PolicyServer: Sendable {
         }
         door.counters.count(.connections)
         let connections = connections
-        do throws(SocketError) {
-            try ConnectionThread.start(stackOctets: Self.stackOctets) {
+        do throws(SystemThread.Failure) {
+            let thread = try SystemThread.start(stackOctets: Self.stackOctets) {
                 connection.serve()
                 connections.remove(connection)
             }
+            pthread_detach(thread)
         } catch {
             connections.remove(connection)
             door.counters.count(.refusedConnections)
+            let error = SocketError.system(operation: "thread", errno: error.code)
             door.log.warning("policy: \(error); a connection is closed at once")
         }
     }

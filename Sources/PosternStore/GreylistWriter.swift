@@ -59,21 +59,12 @@ final class GreylistWriter: Sendable {
         thread.withLock { thread in
             guard thread == nil else { return }
             isEnding.store(false, ordering: .relaxed)
-            // A signal is the main thread's to take: none is taken by this one.
-            var all = sigset_t()
-            var before = sigset_t()
-            sigfillset(&all)
-            pthread_sigmask(SIG_SETMASK, &all, &before)
-            defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-            var handle = pthread_t()
-            let task = Unmanaged.passRetained(self)  // released by runGreylistWriter
-            guard pthread_create(&handle, nil, runGreylistWriter, task.toOpaque()) == 0 else {
-                task.release()
+            do throws(SystemThread.Failure) {
+                thread = try SystemThread.start { [self] in run() }
+            } catch {
                 isAlone.store(true, ordering: .relaxed)
                 log.warning("\(path): no thread for writing; decisions write what they change themselves")
-                return
             }
-            thread = handle
         }
     }
 
@@ -110,7 +101,7 @@ final class GreylistWriter: Sendable {
         }
     }
 
-    fileprivate func run() {
+    private func run() {
         var wait: Duration? = .zero  // a filter may have to be made
         while !isEnding.load(ordering: .relaxed) {
             if wait != .zero { wakeUp.wait(atMost: wait) }
@@ -428,12 +419,4 @@ extension GreylistWriter {
         }
         return memory.withLock { $0.growsAfter == nil }
     }
-}
-
-/// A plain function: a closure could be isolated to the main actor.
-private func runGreylistWriter(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-    guard let argument else { return nil }
-    let writer = Unmanaged<GreylistWriter>.fromOpaque(argument).takeRetainedValue()
-    writer.run()
-    return nil
 }

@@ -49,19 +49,7 @@ public final class LimitStore: LimitLedger {
         guard writes else { return }
         thread.withLock { thread in
             guard thread == nil else { return }
-            // A signal is the main thread's to take: none is taken by this one.
-            var all = sigset_t()
-            var before = sigset_t()
-            sigfillset(&all)
-            pthread_sigmask(SIG_SETMASK, &all, &before)
-            defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-            var handle = pthread_t()
-            let task = Unmanaged.passRetained(self)  // released by runLimitWriter
-            guard pthread_create(&handle, nil, runLimitWriter, task.toOpaque()) == 0 else {
-                task.release()
-                return  // `close` still writes
-            }
-            thread = handle
+            thread = try? SystemThread.start { [self] in run() }  // without it `close` still writes
         }
     }
 
@@ -98,7 +86,7 @@ public final class LimitStore: LimitLedger {
         }
     }
 
-    fileprivate func run() {
+    private func run() {
         while !isEnding.load(ordering: .relaxed) {
             flush()
             wake.wait(atMost: Self.interval)
@@ -136,12 +124,4 @@ public final class LimitStore: LimitLedger {
     }
 
     public func counts() -> LimitCounts { memory.counts() }
-}
-
-/// A plain function: a closure could be isolated to the main actor.
-private func runLimitWriter(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-    guard let argument else { return nil }
-    let store = Unmanaged<LimitStore>.fromOpaque(argument).takeRetainedValue()
-    store.run()
-    return nil
 }

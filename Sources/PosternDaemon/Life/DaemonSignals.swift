@@ -63,14 +63,6 @@ public enum DaemonSignals {
     /// Asks the main thread to act as if the signal had come: how a door that failed ends the daemon.
     public static func raise(_ signal: Signal) { write(signal == .stop ? SIGTERM : SIGHUP) }
 
-    /// Blocks our signals in the calling thread.
-    static func blockHere() {
-        var mask = sigset_t()
-        sigemptyset(&mask)
-        for number in handled { sigaddset(&mask, number) }
-        pthread_sigmask(SIG_BLOCK, &mask, nil)
-    }
-
     private static func set(_ number: Int32, to handler: __sighandler_t?) throws(SocketError) {
         var action = sigaction()
         action.__sigaction_handler.sa_handler = handler

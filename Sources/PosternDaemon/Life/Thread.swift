@@ -1,11 +1,12 @@
 // A thread of our own, where a door's library brings none: smfi_main's, a policy connection's. No pool, no priorities.
 
 import Glibc
+internal import PosternMail
 public import PosternSocket
 
 /// A running thread that nobody has waited for yet.
 ///
-/// The signals that stop or reload a daemon are blocked in it: they belong to the main thread (PLATFORM §10).
+/// Signals never come to it: those that stop or reload a daemon belong to the main thread (PLATFORM §10).
 public struct Thread: ~Copyable, Sendable {
     private let handle: pthread_t
 
@@ -21,21 +22,15 @@ public struct Thread: ~Copyable, Sendable {
     public static func start(
         name: String, stackOctets: Int = usualStackOctets, body: @escaping @Sendable () -> Void
     ) throws(SocketError) -> Thread {
-        // Not pthread_attr_t(): where PosternAuth is in sight, the compiler takes that initializer for COpenSSL's.
-        let attributes = UnsafeMutablePointer<pthread_attr_t>.allocate(capacity: 1)
-        defer { attributes.deallocate() }
-        guard pthread_attr_init(attributes) == 0 else { throw .system(operation: "thread \(name)", errno: ENOMEM) }
-        defer { pthread_attr_destroy(attributes) }
-        let sized = pthread_attr_setstacksize(attributes, stackOctets)
-        guard sized == 0 else { throw .system(operation: "stack of thread \(name)", errno: sized) }
-        let task = Unmanaged.passRetained(ThreadTask(name: name, body: body))  // released by runThread
-        var handle = pthread_t()
-        let code = pthread_create(&handle, attributes, runThread, task.toOpaque())
-        guard code == 0 else {
-            task.release()  // nobody will run it
-            throw .system(operation: "thread \(name)", errno: code)
+        do throws(SystemThread.Failure) {
+            return Thread(
+                handle: try SystemThread.start(stackOctets: stackOctets) {
+                    nameThread(name)
+                    body()
+                })
+        } catch {
+            throw .system(operation: "thread \(name)", errno: error.code)
         }
-        return Thread(handle: handle)
     }
 
     /// Waits until the body has returned.
@@ -51,26 +46,6 @@ public struct Thread: ~Copyable, Sendable {
     }
 
     deinit { pthread_detach(handle) }
-}
-
-private final class ThreadTask: Sendable {
-    let name: String
-    let body: @Sendable () -> Void
-
-    init(name: String, body: @escaping @Sendable () -> Void) {
-        self.name = name
-        self.body = body
-    }
-}
-
-/// The thread's first function. Plain, so that no actor owns it.
-private func runThread(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-    guard let context else { return nil }
-    let task = Unmanaged<ThreadTask>.fromOpaque(context).takeRetainedValue()  // retained by Thread.start
-    DaemonSignals.blockHere()
-    nameThread(task.name)
-    task.body()
-    return nil
 }
 
 /// Source: proc_pid_comm(5); pthread_setname_np(3) does the same and is hidden from Swift without _GNU_SOURCE.
