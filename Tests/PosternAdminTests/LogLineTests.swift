@@ -253,6 +253,7 @@ private func text(_ octets: ArraySlice<UInt8>?) -> String? { octets.map { String
             ("4cXk2J1hz: sign: END-OF-MESSAGE from a[192.0.2.7]: d=x s=y a=z", "sign|d=x s=y a=z|nil"),
             ("4cXk2J1hz: sign: END-OF-MESSAGE from a[192.0.2.7]: x; from=<b>", "sign|x|b"),
             ("4cXk2J1hz: sign: END-OF-MESSAGE from a[192.0.2.7]: explains helo=<x>", "sign|explains helo=<x>|nil"),
+            ("4cXk2J1hz: sign: END-OF-MESSAGE from a[192.0.2.7]: x; from=<b>c>", "sign|x; from=<b>c>|nil"),
             ("warning: upstream 192.0.2.53: no reply", "warning|upstream 192.0.2.53: no reply"),
             ("error: x", "error|x"), ("critical: x", "critical|x"), ("ready", "nil|ready"),
             ("NOQUEUE: not an outcome", "nil|NOQUEUE: not an outcome"),

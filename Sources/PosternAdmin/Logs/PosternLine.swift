@@ -136,6 +136,7 @@ struct PosternLine {
             rest[...open].ends(with: name)
         else { return nil }
         let value = rest[(open + 1)...].dropLast()
+        guard !value.contains(UInt8(ascii: ">")) else { return nil }  // ours escape them
         rest = rest[..<(open + 1 - name.utf8CodeUnitCount)]
         if rest.last == 0x20 { rest = rest.dropLast() }
         return value
