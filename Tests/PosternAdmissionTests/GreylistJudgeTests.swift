@@ -83,7 +83,7 @@ struct GreylistJudgeTests {
         #expect(passed.outcome == .pass && passed.answer == nil)
         #expect(passed.reason == "this client has come back with this sender and recipient, after 300 s")
         #expect(server.attempt()?.reason == "192.0.2.0/24 is known")
-        // RFC 6647 §2.5: another sender of a client that has shown itself does not wait.
+        // Another sender of a client that has shown itself does not wait.
         #expect(server.attempt("192.0.2.99", from: "cy@example.net", to: "di@example.com")?.outcome == .pass)
     }
 
