@@ -47,7 +47,7 @@ extension GlobalOptions {
                 let key = try entry.privateKey(for: surroundings.keyReader())
                 found.keys.append(NamedKey(name: name, privateKey: key))
             } catch {
-                found.problems.append("error: \(configPath): \(entry.path).file: \(error)")
+                found.problems.append("error: \(configPath): \(entry.keyPath): \(error)")
             }
         }
         if found.keys.count < wanted.count, let advice = KeyAdvice.onRights(of: surroundings.keyReader()) {

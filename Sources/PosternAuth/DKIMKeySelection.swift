@@ -15,16 +15,21 @@ public struct DKIMSigningKey: Sendable {
     public let from: [String]
     /// Logins that may use it under `AuthorRule.login`, octet for octet; none: nobody then.
     public let users: [String]
+    /// Keys of one series take turns, each algorithm for itself: only one of them signs. nil: it signs by itself. In a
+    /// list of keys a series stands oldest first.
+    public let series: String?
     private let patterns: [AuthorPattern]
 
     public init(
-        domain: DomainName, selector: DomainName, privateKey: PrivateKey, from: [String] = [], users: [String] = []
+        domain: DomainName, selector: DomainName, privateKey: PrivateKey, from: [String] = [], users: [String] = [],
+        series: String? = nil
     ) {
         self.domain = domain
         self.selector = selector
         self.privateKey = privateKey
         self.from = from
         self.users = users
+        self.series = series
         patterns = from.compactMap { try? AuthorPattern($0) }  // bad ones match nobody
     }
 

@@ -13,6 +13,7 @@ struct DKIMDaemon: RunningDaemon {
     private let service: Snapshot<SigningService>
     private let client: DNSClient
     private let keys: KeyWatch
+    private let keeper: KeyStateKeeper
     private let log: any LogSink
     private let socket: ServedSocket
 
@@ -27,7 +28,18 @@ struct DKIMDaemon: RunningDaemon {
     var histograms: [HistogramReading] { service.current.histograms.readings }
 
     func adopt(_ configuration: Configuration) {
-        service.replace(by: Self.service(configuration, after: service.current, client, log))
+        let newer = Self.service(configuration, after: service.current, client, log)
+        keeper.load(into: newer.keyStandings, for: newer.keys)
+        service.replace(by: newer)
+    }
+
+    /// `dkim keys`: one object with what is known of each key in force.
+    func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
+        guard command.name == "dkim keys" else { return nil }
+        let service = service.current
+        return .document(
+            service.keyStandings.document(
+                of: service.keys, isRequired: service.requirePublished, keep: service.keepPublished))
     }
 
     func isAlive() -> Bool { server.answers() }
@@ -43,7 +55,10 @@ struct DKIMDaemon: RunningDaemon {
     static func start(_ configuration: Configuration, _ resources: DaemonResources) throws -> any RunningDaemon {
         let log = resources.log
         let client = DNSClient(configuration.listen.dnsClientEndpoint, log: log)
-        let service = Snapshot(service(configuration, after: nil, client, log))
+        let first = service(configuration, after: nil, client, log)
+        let keeper = KeyStateKeeper(folder: configuration.state.directory, log: log)
+        keeper.load(into: first.keyStandings, for: first.keys)
+        let service = Snapshot(first)
         let socket = try resources.milterSocket(
             at: configuration.listen.dkim, key: "listen.dkim", mode: configuration.listen.mode)
         let server = try MilterServer(listener: socket.descriptor, needs: MilterNeeds(), log: log) { session in
@@ -54,10 +69,11 @@ struct DKIMDaemon: RunningDaemon {
             if !server.run() { log.critical("libmilter ended with an error; stopping") }
             DaemonSignals.raise(.stop)
         }.detach()
-        let keys = KeyWatch(service, client, log: log)
+        let keys = KeyWatch(service, client, keeper, log: log)
         try keys.start()
         log.info("milter on \(socket.place), signing keys: \(configuration.dkim.keys.count)")
-        return DKIMDaemon(server: server, service: service, client: client, keys: keys, log: log, socket: socket)
+        return DKIMDaemon(
+            server: server, service: service, client: client, keys: keys, keeper: keeper, log: log, socket: socket)
     }
 
     private static func service(

@@ -64,7 +64,7 @@ struct MessageState {
             login: envelope.login, rule: service.authorRule, from: service.keys)
         {
         case .keys(let chosen):
-            keys = service.requirePublished ? service.keyStandings.published(among: chosen) : chosen
+            keys = service.keyStandings.signing(among: chosen, isRequired: service.requirePublished)
             signing = DKIMSigning(header: header.fields, keys: keys, settings: service.signing, now: service.now())
         case .none(let reason): unsignedReason = reason
         }

@@ -19,6 +19,8 @@ struct SigningService: Sendable {
     var keys: [DKIMSigningKey]
     /// Keys that DNS positively does not publish rest.
     var requirePublished = true
+    /// How long the record of a key stays after a newer one of its series took over.
+    var keepPublished = Duration.seconds(7 * 86_400)
     let publicKeys: PublicKeyCache
     let log: any LogSink
     /// The clock.
@@ -31,6 +33,9 @@ struct SigningService: Sendable {
 
     /// Postfix waits 30 s for the verdict (command_timeout); it comes within 20 (DESIGN §2).
     static let dnsBudget = Duration.seconds(20)
+
+    /// Sees whose turn it is among keys that take turns.
+    func reviewKeys() { keyStandings.review(keys, keep: keepPublished, at: now(), log: log) }
 }
 
 extension SigningService {
@@ -46,8 +51,8 @@ extension SigningService {
         self.init(
             origin: host.origin, authservID: host.authservID, ownIDs: AuthservIDs(host.stripAuthservIDs),
             verify: dkim.verify, verification: dkim.verification, signing: dkim.signing, authorRule: dkim.author,
-            keys: dkim.keys, requirePublished: dkim.requirePublished, publicKeys: older?.publicKeys ?? PublicKeyCache(),
-            log: log, now: now,
+            keys: dkim.keys, requirePublished: dkim.requirePublished, keepPublished: dkim.keepPublished,
+            publicKeys: older?.publicKeys ?? PublicKeyCache(), log: log, now: now,
             dns: { MeasuredDNS(dns()) { histograms.observe(.dnsWait, $0) } },
             counters: older?.counters ?? CounterSink(), histograms: histograms,
             keyStandings: older?.keyStandings ?? KeyStandings())

@@ -70,7 +70,7 @@ import Testing
             ),
             (
                 ["dkim", "testkeys"],
-                "postern dkim, one of genkey, record, testkey, keys, sign, verify; found \"testkeys\""
+                "postern dkim, one of genkey, rotate, record, testkey, keys, sign, verify; found \"testkeys\""
             ),
             (["--json", "dns", "q\u{1B}"], "postern dns, one of query, stats, flush; found \"q\\x1B\""),
         ])

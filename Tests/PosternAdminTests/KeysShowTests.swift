@@ -14,7 +14,8 @@ import Testing
     @Test("each key with its file and whom it signs for") func list() throws {
         let config = try keys.configuration(
             "", more: "from = [\"*@example.com\", \"ann@example.org\"]\nusers = [\"ann\", \"b o\"]")
-        let result = try Postern()("dkim", "keys", "--config", config)
+        let control = keys.folder.path  // nobody answers there
+        let result = try Postern()("dkim", "keys", "--config", config, "--control", control)
         #expect(result.status == 0)
         #expect(result.output.notes.isEmpty)
         #expect(result.resolvers.isEmpty)
@@ -26,6 +27,7 @@ import Testing
                   key       rsa-sha256, 2048 bits
                   file      \(keys.folder.file("r.pem"))
                   state     ok
+                  signing   not known: postern-dkim does not run
                   from      example.com and its subdomains
                   users     none
 
@@ -35,18 +37,21 @@ import Testing
                   key       ed25519-sha256, 256 bits
                   file      \(keys.folder.file("e.pem"))
                   state     ok
+                  signing   not known: postern-dkim does not run
                   from      *@example.com, ann@example.org
                   users     ann, b o
 
                 """)
+        let unknown =
+            #""made":null,"signs":null,"published":null,"last_use":null,"record_may_go":null"#
         #expect(
-            try Postern()("dkim", "keys", "--config", config, "--json").text
+            try Postern()("dkim", "keys", "--config", config, "--json", "--control", control).text
                 == #"{"keys":[{"domain":"example.com","selector":"r","name":"r._domainkey.example.com","#
                 + #""algorithm":"rsa-sha256","bits":2048,"file":"\#(keys.folder.file("r.pem"))","problem":null,"#
-                + #""from":null,"users":[]},{"domain":"example.com","selector":"e","#
+                + #""from":null,"users":[],\#(unknown)},{"domain":"example.com","selector":"e","#
                 + #""name":"e._domainkey.example.com","algorithm":"ed25519-sha256","bits":256,"#
                 + #""file":"\#(keys.folder.file("e.pem"))","problem":null,"#
-                + #""from":["*@example.com","ann@example.org"],"users":["ann","b o"]}]}"# + "\n")
+                + #""from":["*@example.com","ann@example.org"],"users":["ann","b o"],\#(unknown)}]}"# + "\n")
     }
 
     @Test(
@@ -229,7 +234,7 @@ import Testing
         #expect(settings["dns"]?["static"] is NSNull)
         #expect(settings["dkim"]?["max_signatures"] as? Int == 8)
         let key = try #require((settings["dkim"]?["key"] as? [[String: Any]])?.first)
-        #expect(Set(key.keys) == ["domain", "selector", "file", "from", "users"])
+        #expect(Set(key.keys) == ["domain", "selector", "file", "directory", "from", "users"])
     }
 
     @Test("a query key of a DNS list is shown nowhere", arguments: [[], ["--all"], ["--json"], ["--all", "--json"]])

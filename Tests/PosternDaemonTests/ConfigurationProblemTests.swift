@@ -127,6 +127,23 @@ struct ConfigurationProblemTests {
                 + "selector = \"2026q4\"",
             "1:1: dkim.key[1].file: expected the key \"file\" in [[dkim.key]], found none; for example: "
                 + "file = \"keys/example.com/2026q4.pem\""),
+        ProblemRow(
+            "a folder of keys and a selector",
+            "[[dkim.key]]\ndomain = \"example.com\"\ndirectory = \"/absent\"\n"
+                + "selector = \"a\"\n",
+            "3:13: dkim.key[1].directory: expected directory, or selector and file, found both it and selector"),
+        ProblemRow(
+            "a folder of keys and a file",
+            "[[dkim.key]]\ndomain = \"example.com\"\nfile = \"/absent\"\n"
+                + "directory = \"/absent\"\n",
+            "4:13: dkim.key[1].directory: expected directory, or selector and file, found both it and file"),
+        ProblemRow(
+            "a folder of keys that is not there",
+            "[[dkim.key]]\ndomain = \"example.com\"\ndirectory = \"/absent\"\n",
+            "3:13: dkim.key[1].directory: expected a folder of keys, found \"No such file or directory\" at /absent"),
+        ProblemRow(
+            "no text for a folder of keys", "[[dkim.key]]\ndomain = \"example.com\"\ndirectory = 5\n",
+            "3:13: dkim.key[1].directory: expected a file's path, found the integer 5"),
     ]
 
     // MARK: Values

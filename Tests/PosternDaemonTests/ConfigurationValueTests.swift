@@ -36,6 +36,7 @@ struct ConfigurationValueTests {
         #expect(configuration.dkim.author == .any)
         #expect(configuration.dkim.signing == DKIMSigningSettings())
         #expect(configuration.dkim.verification == DKIMVerificationSettings(minRSABits: 1024, maxSignatures: 8))
+        #expect(configuration.dkim.keepPublished == .seconds(7 * 86_400))
         #expect(configuration.dkim.keys.isEmpty)
         // Nothing is refused, nobody is asked, nobody waits.
         let spf = configuration.spf
@@ -122,6 +123,7 @@ struct ConfigurationValueTests {
             canonicalization = "simple/relaxed"
             expire = "14d"
             require_published = false
+            keep_published = "10d"
             min_rsa_bits = 2048
             max_signatures = 3
 
@@ -199,6 +201,7 @@ struct ConfigurationValueTests {
                     headerCanonicalization: .simple, bodyCanonicalization: .relaxed, fields: ["Subject", "List-Id"],
                     expire: .seconds(14 * 86_400)))
         #expect(configuration.dkim.verification == DKIMVerificationSettings(minRSABits: 2048, maxSignatures: 3))
+        #expect(configuration.dkim.keepPublished == .seconds(10 * 86_400))
         Self.expectJudges(configuration)
         // What is told can be read again, and then means the same.
         let told = configuration.differences

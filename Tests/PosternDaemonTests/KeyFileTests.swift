@@ -99,6 +99,69 @@ struct KeyFileTests {
         -----END RSA PRIVATE KEY-----
         """
 
+    // MARK: Folders of keys
+
+    private static func folderOfKeys(_ folder: TemporaryFolder, more: String = "") -> LoadResult {
+        let text = "[[dkim.key]]\ndomain = \"example.com\"\ndirectory = \".\"\n\(more)"
+        return read(Array(text.utf8), folder: folder.path, for: .dkim, as: owner)
+    }
+
+    @Test("a folder's keys, oldest first by their times, then their names; what does not end in .pem is none")
+    func directory() throws {
+        let folder = try TemporaryFolder()
+        for (name, age) in [("b", 30), ("a", 30), ("new", 10), ("old", 50)] {
+            try folder.write("\(name).pem", PrivateKey.generate(.ed25519).pem, mode: 0o400)
+            try FileManager.default.setAttributes(
+                [.modificationDate: Date(timeIntervalSince1970: Double(1_795_000_000 - age))],
+                ofItemAtPath: "\(folder.path)/\(name).pem")
+        }
+        for name in ["README", ".c.pem.1", ".d.pem", "x.pem.old"] { try folder.write(name, "no key") }
+        let result = Self.folderOfKeys(folder, more: "from = [\"*@example.org\"]\nusers = [\"ann\"]")
+        let configuration = try #require(result.flawless)
+        let keys = configuration.dkim.keys
+        #expect(keys.map { "\($0.selector)" } == ["old", "a", "b", "new"])
+        #expect(Set(keys.map(\.series)) == ["\(folder.path)/."])
+        #expect(keys.allSatisfy { $0.admits(Array("ann".utf8)) && $0.from == ["*@example.org"] })
+        let entries = configuration.dkim.entries
+        #expect(entries.map(\.file) == ["old", "a", "b", "new"].map { "\(folder.path)/./\($0).pem" })
+        #expect(entries.first?.made == UnixTime(seconds: 1_794_999_950))
+        #expect(entries.first?.keyPath == "dkim.key[1].directory")
+        #expect(configuration.dkim.directories.map(\.path) == ["\(folder.path)/."])
+        #expect(configuration.differences.contains("directory = \"\(folder.path)/.\"\n"))
+    }
+
+    @Test("an empty folder is advice; a file that is no key, a name that is none, and too many are problems")
+    func badDirectories() throws {
+        let folder = try TemporaryFolder()
+        let empty = Self.folderOfKeys(folder)
+        #expect(empty.flawless?.dkim.keys.isEmpty == true && empty.flawless?.dkim.directories.count == 1)
+        #expect(empty.advice.contains { "\($0)".contains("postern dkim rotate example.com") && $0.line == 3 })
+        try folder.write("a.pem", PrivateKey.generate(.ed25519).pem, mode: 0o444)
+        let place = "postern.toml:3:13: dkim.key[1].directory: "
+        var texts = Self.folderOfKeys(folder).problems.map(\.description)
+        #expect(texts.count == 1 && texts.first?.hasPrefix(place + "expected a private key that only user") == true)
+        try folder.write("b c.pem", "")
+        texts = Self.folderOfKeys(folder).problems.map(\.description)
+        #expect(texts == [place + "expected files that are named SELECTOR.pem, found \(folder.path)/./b c.pem"])
+        for number in 0...DKIMKeyFolder.maxKeys { try folder.write("k\(number).pem", "") }
+        texts = Self.folderOfKeys(folder).problems.map(\.description)
+        #expect(texts == [place + "expected at most 16 keys, found more in \(folder.path)/.: remove old ones"])
+    }
+
+    @Test("one record for two keys, of a folder and by name; other daemons do not look into the folder")
+    func directoryRecords() throws {
+        let folder = try TemporaryFolder()
+        try folder.write("a.pem", PrivateKey.generate(.ed25519).pem, mode: 0o400)
+        let more = "[[dkim.key]]\ndomain = \"example.com\"\nselector = \"A\"\nfile = \"a.pem\"\n"
+        #expect(
+            Self.folderOfKeys(folder, more: more).problems.map(\.description) == [
+                "postern.toml:6:12: dkim.key[2].selector: expected a key record of its own, found "
+                    + "a._domainkey.example.com, which is dkim.key[1]'s"
+            ])
+        let text = "[[dkim.key]]\ndomain = \"example.com\"\ndirectory = \"/absent\"\n"
+        #expect(read(Array(text.utf8), folder: folder.path, for: .policy).problems.isEmpty)
+    }
+
     // MARK: Rights
 
     @Test(

@@ -88,7 +88,8 @@ struct DKIMCommand: SubcommandGroup {
               78  the configuration is wrong
             """,
         subcommands: [
-            DKIMGenkey.self, DKIMRecord.self, DKIMTestkey.self, DKIMKeys.self, DKIMSign.self, DKIMVerify.self,
+            DKIMGenkey.self, DKIMRotate.self, DKIMRecord.self, DKIMTestkey.self, DKIMKeys.self, DKIMSign.self,
+            DKIMVerify.self,
         ])
 }
 

@@ -68,40 +68,19 @@ struct DKIMGenkey: Subcommand {
         let path = out ?? Files.path("keys/\(name.domain)/\(name.selector).pem", below: folder)
         // Told before seconds are spent on a key; KeyFile makes sure.
         if !force, Files.exists(path) { throw CommandFailure(.exists(path: path)) }
-        let owner = surroundings.keyOwner()
-        let key: PrivateKey
-        do throws(KeyError) {
-            key = try PrivateKey.generate(ed25519 ? .ed25519 : .rsa(bits: bits ?? KeyAdvice.goodRSABits))
-        } catch { throw CommandFailure(.unavailable, "expected OpenSSL to make a key, found \(error)") }
-        let record = try DKIMKeyPublication(name: name, key: key)
-        do throws(FileFailure) {
-            try KeyFile.write(try Self.pem(key), to: path, owner: owner, replace: force)
-        } catch { throw CommandFailure(error) }
-
-        var notes: [String] = []
-        if case .caller(let reason) = owner {
-            notes.append(
-                "warning: \(path) belongs to you, since \(reason); "
-                    + "before it signs: chown \(KeyOwner.daemonUser) \(path)")
-        }
-        if let advice = KeyAdvice.onSize(of: key) { notes.append("warning: \(advice)") }
+        let made = try MadeKey(
+            ed25519 ? .ed25519 : .rsa(bits: bits ?? KeyAdvice.goodRSABits), name, path: path,
+            owner: surroundings.keyOwner(), replace: force)
+        let notes = made.notes
         let block = Self.block(name, file: Self.configured(path, folder: folder))
         guard !options.json else {
-            return CommandOutput(json: record.json(file: path, algorithm: key.algorithm.rawValue), notes: notes)
+            return CommandOutput(json: made.json, notes: notes)
         }
         let text =
-            ZoneText.comment(
-                "DKIM key \(name.selector) of \(name.domain), \(key.algorithm.rawValue), \(key.bits) bits, in \(path)")
-            + record.zoneText
+            made.zoneText
             + ZoneText.comment(
                 "Once the zone's servers have it, add this to \(options.configPath) and reload:\n\n\(block)")
         return CommandOutput(text: text, notes: notes)
-    }
-
-    private static func pem(_ key: PrivateKey) throws(FileFailure) -> [UInt8] {
-        do throws(CryptoError) { return try key.pem } catch {
-            throw .encoding("\(error)")
-        }
     }
 
     /// A path as the configuration would name it.

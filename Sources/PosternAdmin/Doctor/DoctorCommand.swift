@@ -101,7 +101,7 @@ struct DoctorCommand: Subcommand {
         let config = options.config.map { " \(PostfixEdit.quoted($0))" } ?? ""
         // Whoever may not look at the keys knows nothing about them.
         let isBlind = KeyAdvice.onRights(of: surroundings.keyReader()) != nil
-        let keyFiles = Set(configuration.dkim.entries.map { "\($0.path).file" })
+        let keyFiles = Set(configuration.dkim.entries.map(\.keyPath))
         let problems = result.problems.filter { !isBlind || !keyFiles.contains($0.keyPath) }
         var findings =
             FileFindings.configuration(problems, configuration.dkim.entries, check: "postern check\(config)")

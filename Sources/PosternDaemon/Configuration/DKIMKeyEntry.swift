@@ -16,20 +16,29 @@ public struct DKIMKeyEntry: Sendable {
     public let from: [String]
     /// Logins that may use it.
     public let users: [String]
+    /// The directory that holds it, absolute; nil where the file is named.
+    public let directory: String?
+    /// When the file was written; nil where the file is named.
+    public let made: UnixTime?
     /// Such as `dkim.key[2]`.
     public let path: String
+    /// What names the file: `dkim.key[2].file` or `dkim.key[2].directory`.
+    public let keyPath: String
 
     /// - Returns: nil if a key without which it makes no sense is missing or wrong, which is a problem already.
-    init?(_ table: TableValues) {
-        guard let domain = table[DKIMKeyTable.domain], let selector = table[DKIMKeyTable.selector],
-            let file = table[DKIMKeyTable.file]
-        else { return nil }
+    init?(_ declared: DeclaredKey) {
+        guard let domain = declared.domain, let selector = declared.selector, let file = declared.file else {
+            return nil
+        }
         self.domain = domain
         self.selector = selector
         self.file = file
-        from = table[DKIMKeyTable.from] ?? []
-        users = table[DKIMKeyTable.users]
-        path = table.path
+        from = declared.table[DKIMKeyTable.from] ?? []
+        users = declared.table[DKIMKeyTable.users]
+        directory = declared.directory
+        made = declared.made
+        path = declared.table.path
+        keyPath = declared.filePlace.keyPath
     }
 
     /// Reads the private key as a start of postern-dkim does.

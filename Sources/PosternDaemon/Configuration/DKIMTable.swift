@@ -12,11 +12,17 @@ public struct DKIMSettings: Sendable {
     public let signing: DKIMSigningSettings
     /// A key that DNS lacks or contradicts does not sign while another of its domain can.
     public let requirePublished: Bool
+    /// How long the record of a directory's key stays published after a newer key took over.
+    public let keepPublished: Duration
     public let verification: DKIMVerificationSettings
-    /// In the order in which they are written; none for daemons other than postern-dkim.
+    /// In the order in which they are written, those of a directory oldest first; none for daemons other than
+    /// postern-dkim.
     public let keys: [DKIMSigningKey]
-    /// The same as they are written, for every reader of the configuration, also where the file is bad.
+    /// The same as they are written, for every reader of the configuration, also where the file is bad; those of
+    /// directories for who may open them only.
     public let entries: [DKIMKeyEntry]
+    /// The directories, also those that hold no key yet.
+    public let directories: [DKIMKeyDirectory]
 }
 
 /// The header's and the body's canonicalization as `c=` names them together. Source: RFC 6376 §3.5.
@@ -52,6 +58,10 @@ enum DKIMTable {
         "require_published", .boolean, default: true,
         "A key whose record is not in DNS, or is another key's, does not sign while another key of its domain can. Where "
             + "DNS does not answer, nothing changes.")
+    static let keepPublished = Key(
+        "keep_published", .duration(in: .zero ... .seconds(3650 * 86_400)), default: .seconds(7 * 86_400),
+        "How long the record of a directory's key stays published after a newer key took over: longer than mail that it "
+            + "signed may lie in a queue. postern-dkim says when the record may go.")
     static let minRSABits = Key(
         "min_rsa_bits", .integer(in: 1024...4096), default: 1024,
         "Smallest RSA key whose signatures pass (RFC 8301 §3.2).")
@@ -61,7 +71,8 @@ enum DKIMTable {
     static let declaration = TableDeclaration(
         "dkim", "What postern-dkim does: it signs our mail and verifies others'.",
         keys: [
-            verify, author, signHeaderFields, canonicalization, expire, requirePublished, minRSABits, maxSignatures,
+            verify, author, signHeaderFields, canonicalization, expire, requirePublished, keepPublished, minRSABits,
+            maxSignatures,
         ],
         tables: [DKIMKeyTable.declaration])
 }
@@ -69,13 +80,19 @@ enum DKIMTable {
 enum DKIMKeyTable {
     static let domain = RequiredKey(
         "domain", .text(.domainName()), example: Example.domain, "The domain that signs (d=).")
-    static let selector = RequiredKey(
+    static let selector = Key<DomainName?>(
         "selector", .text(.domainName(minLabels: 1, as: "a selector such as \"2026q4\"")),
         example: Example.name("2026q4"),
-        "The selector: the record lies at SELECTOR._domainkey.DOMAIN (s=).")
-    static let file = RequiredKey(
+        "The selector: the record lies at SELECTOR._domainkey.DOMAIN (s=). Required without directory.")
+    static let file = Key<String?>(
         "file", .path, example: "keys/example.com/2026q4.pem",
-        "The private key, RSA or Ed25519 in PEM; mode 0400, owned by postern-dkim. Make one by `postern dkim genkey`.")
+        "The private key, RSA or Ed25519 in PEM; mode 0400, owned by postern-dkim. Make one by `postern dkim genkey`. "
+            + "Required without directory.")
+    static let directory = Key<String?>(
+        "directory", .path, example: "keys/example.com",
+        "In place of selector and file, a folder of keys: each SELECTOR.pem in it is one, at most "
+            + "\(DKIMKeyFolder.maxKeys). Of each algorithm one key signs, the newest that DNS publishes. `postern dkim "
+            + "rotate` makes the next.")
     static let from = Key<[String]?>(
         "from", .list(of: .authorPattern, atLeast: 1), example: ["*@example.com"],
         "Authors (From) that it signs for: \"ann@example.com\", \"*@example.com\", \"*@*.example.com\". "
@@ -86,7 +103,7 @@ enum DKIMKeyTable {
     static let declaration = TableDeclaration(
         "dkim.key", isArray: true,
         "A key that signs; write this table once for each. Several keys for one domain make several signatures.",
-        keys: [domain, selector, file, from, users])
+        keys: [domain, selector, file, directory, from, users])
 }
 
 extension DKIMSettings {
@@ -102,28 +119,31 @@ extension DKIMSettings {
         requirePublished = values[DKIMTable.requirePublished]
         verification = DKIMVerificationSettings(
             minRSABits: values[DKIMTable.minRSABits], maxSignatures: values[DKIMTable.maxSignatures])
+        keepPublished = values[DKIMTable.keepPublished]
         let tables = values[DKIMKeyTable.declaration]
-        Self.checkThatKeysDiffer(tables, &reader)
+        var declared: [DeclaredKey] = []
+        for table in tables { declared += DeclaredKey.all(table, user: user, &reader) }
+        Self.checkThatKeysDiffer(declared, &reader)
         if author == .login, !tables.isEmpty, tables.allSatisfy({ $0[DKIMKeyTable.users].isEmpty }) {
             reader.report(
                 "expected users in a [[dkim.key]] for \"login\", found none: nothing would be signed",
                 at: values.position(of: DKIMTable.author), keyPath: "dkim.author")
         }
         var keys: [DKIMSigningKey] = []
-        for table in tables {
-            if let key = Self.key(table, user: user, &reader) { keys.append(key) }
+        for declared in declared {
+            if let key = Self.key(declared, user: user, &reader) { keys.append(key) }
         }
         self.keys = keys
-        entries = tables.compactMap(DKIMKeyEntry.init)
+        entries = declared.compactMap(DKIMKeyEntry.init)
+        directories = tables.compactMap(DKIMKeyDirectory.init)
     }
 
     /// One record can hold one key only. Source: RFC 6376 §3.6.2.2.
-    private static func checkThatKeysDiffer(_ tables: [TableValues], _ reader: inout ValueReader) {
+    private static func checkThatKeysDiffer(_ keys: [DeclaredKey], _ reader: inout ValueReader) {
         var owners: [DomainName: String] = [:]
-        for table in tables {
-            guard let domain = table[DKIMKeyTable.domain], let selector = table[DKIMKeyTable.selector] else { continue }
-            let place = table.position(of: DKIMKeyTable.selector)
-            let path = "\(table.path).selector"
+        for key in keys {
+            guard let domain = key.domain, let selector = key.selector else { continue }
+            let (place, path) = key.selectorPlace
             guard let record = try? domain.prefixed("_domainkey").prefixed(selector) else {  // only length can be wrong
                 reader.report(
                     "expected a selector with which SELECTOR._domainkey.DOMAIN has at most 255 octets, found more",
@@ -134,15 +154,16 @@ extension DKIMSettings {
                 reader.report(
                     "expected a key record of its own, found \(record), which is \(owner)'s", at: place, keyPath: path)
             } else {
-                owners[record] = table.path
+                owners[record] = key.table.path
             }
         }
     }
 
-    private static func key(_ table: TableValues, user: UserIdentity, _ reader: inout ValueReader) -> DKIMSigningKey? {
-        guard let path = table[DKIMKeyTable.file], reader.opensFiles else { return nil }
-        let position = table.position(of: DKIMKeyTable.file)
-        reader.keyPath = "\(table.path).file"
+    private static func key(_ declared: DeclaredKey, user: UserIdentity, _ reader: inout ValueReader) -> DKIMSigningKey?
+    {
+        guard let path = declared.file, reader.opensFiles else { return nil }
+        let (position, keyPath) = declared.filePlace
+        reader.keyPath = keyPath
         let privateKey: PrivateKey
         do throws(Unfit) {
             privateKey = try readKey(path, for: user)
@@ -150,10 +171,10 @@ extension DKIMSettings {
             reader.report(error.text, at: position)
             return nil
         }
-        guard let domain = table[DKIMKeyTable.domain], let selector = table[DKIMKeyTable.selector] else { return nil }
+        guard let domain = declared.domain, let selector = declared.selector else { return nil }
         return DKIMSigningKey(
-            domain: domain, selector: selector, privateKey: privateKey, from: table[DKIMKeyTable.from] ?? [],
-            users: table[DKIMKeyTable.users])
+            domain: domain, selector: selector, privateKey: privateKey, from: declared.table[DKIMKeyTable.from] ?? [],
+            users: declared.table[DKIMKeyTable.users], series: declared.directory)
     }
 
     /// Longest reason of OpenSSL's that is repeated, in characters.

@@ -22,7 +22,7 @@ public enum Quantity {
     }
 
     /// The duration in its largest whole unit.
-    static func duration(_ value: Duration) -> String {
+    public static func duration(_ value: Duration) -> String {
         let (seconds, attoseconds) = value.components
         let milliseconds = seconds &* 1000 &+ attoseconds / 1_000_000_000_000_000
         guard milliseconds != 0 else { return "0s" }

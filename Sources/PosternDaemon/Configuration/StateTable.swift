@@ -8,7 +8,8 @@ public struct StateSettings: Hashable, Sendable {
 enum StateTable {
     static let directory = Key(
         "directory", .absolutePath, default: "/var/lib/postern",
-        "The folder of what the daemons remember: greylist.sqlite, facts.sqlite, limits.journal, dns.snapshot.")
+        "The folder of what the daemons remember: greylist.sqlite, facts.sqlite, limits.journal, dns.snapshot, dkim-keys."
+    )
 
     static let declaration = TableDeclaration(
         "state", "What the daemons remember over a restart.", keys: [directory])

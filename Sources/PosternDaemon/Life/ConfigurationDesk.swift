@@ -98,7 +98,9 @@ extension Configuration {
             if self[keyPath: value] != newer[keyPath: value] { keys.append(key) }
         }
         switch role {
-        case .dkim: compare("listen.dkim", \.listen.dkim)
+        case .dkim:
+            compare("listen.dkim", \.listen.dkim)
+            compare("state.directory", \.state.directory)
         case .dmarc: compare("listen.dmarc", \.listen.dmarc)
         case .policy: compare("listen.policy", \.listen.policy)
         case .rate: compare("listen.rate", \.listen.rate)

@@ -27,7 +27,8 @@ extension MetricFamily {
             dkim.histogram("postern_dkim_dns_wait_seconds", "Time that a message waited for a batch of questions."),
             dkim.gauge(
                 "postern_dkim_key_published",
-                "Whether DNS has the key's record and it fits; a key not looked up yet is not here.", "key"),
+                "Whether DNS has the key's record and it fits; a key not looked up yet is not here, nor one of a directory "
+                    + "that DNS lacks while another signs.", "key"),
             dkim.gauge(
                 "postern_dkim_key_last_use_timestamp_seconds",
                 "When the key last signed, since 1970; a key that never did is not here.", "key"),

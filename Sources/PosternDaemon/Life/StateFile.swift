@@ -1,0 +1,75 @@
+// A small file of one daemon's in the state folder, ours alone (0600), read and written as a whole. A new one is written
+// beside it, brought to the disk and put in its place in one step, so that a crash leaves the old one or the new one. The
+// folder is shared with other daemons: what is not a plain file of ours is not read.
+
+internal import Glibc
+
+public struct StateFile: Sendable {
+    public let path: String
+
+    public init(path: String) { self.path = path }
+
+    /// What the system said, and of what.
+    public struct Failure: Error, CustomStringConvertible {
+        public let description: String
+        /// There is no such file.
+        public private(set) var isAbsent = false
+
+        fileprivate init(_ description: String) { self.description = description }
+        /// Reads errno.
+        fileprivate init(_ call: String, _ path: String) {
+            let code = errno
+            description = "\(call) \(path): \(String(cString: strerror(code)))"
+            isAbsent = code == ENOENT
+        }
+    }
+
+    /// The whole file.
+    /// - Parameter limit: in octets; a longer one is not read.
+    public func read(atMost limit: Int) throws(Failure) -> [UInt8] {
+        // O_NONBLOCK: a FIFO put there must not hold us up.
+        let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Failure("open", path) }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw Failure("fstat", path) }
+        guard status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid() else {
+            throw Failure("\(path): expected a plain file of our own user, found another's or another kind")
+        }
+        var octets: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = Glibc.read(descriptor, &buffer, buffer.count)
+            if count == 0 { return octets }
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw Failure("read", path)
+            }
+            octets.append(contentsOf: buffer.prefix(count))
+            guard octets.count <= limit else { throw Failure("\(path): expected at most \(limit) octets, found more") }
+        }
+    }
+
+    /// Puts a new file in place.
+    public func replace(by octets: [UInt8]) throws(Failure) {
+        let fresh = path + ".new"
+        unlink(fresh)  // of a crash; if it stays, open tells
+        let descriptor = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw Failure("open", fresh) }
+        var isPlaced = false
+        defer {
+            close(descriptor)
+            if !isPlaced { unlink(fresh) }
+        }
+        var rest = octets[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count < 0, errno != EINTR { throw Failure("write", fresh) }
+            rest = rest.dropFirst(max(0, count))
+        }
+        // Without it a crash could leave the new name with nothing in it. Source: fsync(2), rename(2).
+        guard fsync(descriptor) == 0 else { throw Failure("fsync", fresh) }
+        guard rename(fresh, path) == 0 else { throw Failure("rename", path) }
+        isPlaced = true
+    }
+}
