@@ -117,7 +117,7 @@ if Context.environment["POSTERN_FUZZ"] != nil {
             name: "postern-fuzz",
             dependencies: [
                 "PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternMilter", "PosternPolicy", "PosternDaemon",
-                "AdmissionSupport",
+                "PosternAdmin", "AdmissionSupport",
             ],
             path: "Tests/Fuzz", exclude: ["corpus.py"],
             swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])]))

@@ -17,6 +17,7 @@ private let targets: [(name: String, run: FuzzTarget)] = [
     ("psl", fuzzPSL),
     ("policy", fuzzPolicy), ("cache", fuzzCache), ("snapshot", fuzzSnapshot),
     ("expression", fuzzExpression), ("rules", fuzzRules), ("explain", fuzzExplain),
+    ("maillog", fuzzMailLog),
 ]
 
 /// The target to run; `nil` for `all`.

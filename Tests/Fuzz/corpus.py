@@ -9,7 +9,7 @@ fixtures = os.path.join(root, "Tests", "Fixtures")
 out = sys.argv[1]
 # In the order of `all`.
 TARGETS = ("dkim keys body authres author message names dns zone config pem milter log "
-           "spf spfjudge dmarc dmarcjudge psl policy cache snapshot expression rules explain").split()
+           "spf spfjudge dmarc dmarcjudge psl policy cache snapshot expression rules explain maillog").split()
 
 def read(path):
     with open(path, "rb") as file:
@@ -196,6 +196,29 @@ seeds["explain"] += [json.dumps({"command": "explain", **values}).encode() for v
     {"protocol_state": "VRFY", "instance": "1.2", "server_port": "587", "policy_context": "x", "tls_sni": "\u00e9"}]]
 seeds["explain"] += [b"explain", b'{"command":"explain","size":1}', b'{"command":null}', b"{\"sender\":\"\\ud800\"}"]
 
+head = b"Nov 21 01:52:23 mx1 "
+tail = b"; from=<ann@example.net> to=<bo@example.org> proto=ESMTP helo=<mx.example.net>"
+client = b"mx.example.net[192.0.2.7]"
+seeds["maillog"] += [
+    head + b"postfix/smtpd[1]: connect from " + client,
+    head + b"postfix/smtpd[1]: NOQUEUE: reject: RCPT from " + client + b": 554 5.7.1 <a@b.example>: Relay access denied" + tail,
+    head + b"postfix/smtpd[1]: 4cXk2J1hz: client=" + client + b", sasl_method=PLAIN, sasl_username=ann",
+    head + b"postfix/cleanup[2]: 4cXk2J1hz: message-id=<1@example.net>",
+    b"2026-11-21T01:52:23.004+01:00 mx1 postfix/qmgr[3]: 4cXk2J1hz: from=<ann@example.net>, size=99, nrcpt=1 (queue active)",
+    head + b"postfix/smtp[4]: 4cXk2J1hz: to=<bo@example.org>, orig_to=<info>, relay=x[127.0.0.1]:25, delay=1, "
+    b"delays=0/0/0/1, dsn=2.0.0, status=sent (250 ok: queued as 72E90F7815D)",
+    b"postern-policy[5]: NOQUEUE: defer: RCPT from " + client + b": 450 4.2.0 later (dnsbl: score 4 (zen.example 4, b 1)); "
+    b"shadow: would reject: 550 no (rule x) (greylist: first try of 192.0.2.0/24; 300 s left)" + tail,
+    b"postern-policy[5]: NOQUEUE: pass: RCPT from " + client + b": no objection (greylist: x has come back, after 9 s)" + tail,
+    b"postern-dmarc[6]: 4cXk2J1hz: reject: END-OF-MESSAGE from " + client + b": 550 5.7.26 no; dmarc=fail (x) author=a.example "
+    b"p=reject, would hold: x, spf=pass (a) mailfrom=b.example, dkim=none; from=<a@b.example> helo=<x>",
+    b"postern-dkim[7]: 4cXk2J1hz: sign: END-OF-MESSAGE from " + client + b": d=a.example s=b a=rsa-sha256; from=<a@b.example>",
+    b"postern-rate[8]: warning: repeated 3 times: limit a over: b: 3 of 3 recipients in 3600s; account=<c> clients=192.0.2.7",
+    head + b'{"time":"2026-11-21T01:52:23.004Z","program":"postern-dmarc","pid":9,"level":"info","queue_id":"4cXk2J1hz",'
+    b'"action":"judge","stage":"END-OF-MESSAGE","client_name":null,"client_address":"192.0.2.7","text":"dmarc=pass \\u00e9",'
+    b'"from":"a@b.example","to":null,"proto":null,"helo":"x"}']
+seeds["maillog"].append(b"\n".join(seeds["maillog"]))
+
 words = {
     "dkim": "DKIM-Signature: From: v=1; a=rsa-sha256; a=ed25519-sha256; c=relaxed/simple; d= s= h=from: bh= b= l= i=@ "
             "t= x= q=dns/txt v=DKIM1; k=ed25519; p= t=s t=y \\x00",
@@ -230,6 +253,8 @@ words = {
     "rules": "[[rule]]\\x0a [[limit]]\\x0a [[dnsbl.list]]\\x0a name= action= skip= shadow=true per= count= allow= not_ client "
              "helo sender recipient size time weekday dnsbl_score spf file: 127.0.0.[2..11] 3/1h accept reject defer hold "
              "prepend filter redirect bcc score greylist = \\x22 [ ] { } , \\x0a \\x00 /^a/ *. @ ..",
+    "maillog": "<script> ]:\\x20 ;\\x20from=< to=< helo=< \\x20from\\x20 status=sent\\x20( (greylist:\\x20 (dnsbl:\\x20score\\x20 "
+               "(rule\\x20 NOQUEUE:\\x20 4cXk2J1hz:\\x20 \\x22action\\x22: \\x5cu0000 limit\\x20 Feb\\x2029\\x20",
     "explain": "{ } \\x22command\\x22:\\x22explain\\x22 \\x22protocol_state\\x22: \\x22sender\\x22: \\x22recipient\\x22: "
                "\\x22client_address\\x22: \\x22helo_name\\x22: \\x22size\\x22: RCPT DATA null true [ ] , \\x5cu00e9 \\x5cn 192.0.2.7",
     "log": "\\x00 < > \\x5c \\x22 \\x0a \\xe2\\x80\\xa8 \\xe2\\x80\\xae \\xc2\\x85 mx.example.com",
