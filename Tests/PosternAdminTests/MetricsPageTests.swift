@@ -81,7 +81,7 @@ import Testing
                 postern_dkim_dns_wait_seconds_sum 0.00000001
                 postern_dkim_dns_wait_seconds_count 6
                 # TYPE postern_dkim_key_published gauge
-                # HELP postern_dkim_key_published Whether DNS has the key's record and it fits; a key not looked up yet is not here.
+                # HELP postern_dkim_key_published Whether DNS has the key's record and it fits; a key not looked up yet is not here, nor one of a directory that DNS lacks while another signs.
                 postern_dkim_key_published{key="a\"b\\c?"} 1
                 # EOF
 

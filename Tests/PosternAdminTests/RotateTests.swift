@@ -190,4 +190,29 @@ import Testing
         #expect(silent.status == 0 && silent.notes == "warning: postern-dkim: not you")
         #expect(silent.text.contains("  signing   not known: postern-dkim does not tell\n"))
     }
+
+    @Test("dkim sign takes the keys whose turn it is, and all where nobody can tell")
+    func sign() throws {
+        let daemons = try Daemons([
+            .dkim: [
+                "dkim keys": #"{"keys":[{"name":"20261118e._domainkey.example.com","signs":false},"#
+                    + #"{"name":"20261119e._domainkey.example.com","signs":true}]}"#
+            ]
+        ])
+        let host = try Host()
+        for day in [0, 86_400] { #expect(try host.rotate("--ed25519", now: 1_795_000_000 + Int64(day)).status == 0) }
+        func signed(_ control: String) throws -> (selectors: [String], notes: String) {
+            try host.folder.write(
+                "listen.control = \"\(control)\"\n" + String(decoding: host.folder.read("postern.toml"), as: UTF8.self),
+                to: "sign.toml")
+            let result = try Postern(input: plain)(
+                "dkim", "sign", "-", "--fields-only", "--config", host.folder.file("sign.toml"))
+            let selectors = result.text.split(whereSeparator: { " ;\t\r\n".contains($0) }).filter { $0.hasPrefix("s=") }
+            return (selectors.map { String($0.dropFirst(2)) }, result.notes)
+        }
+        let known = try signed(daemons.folder.path)
+        #expect(known.selectors == ["20261119e"] && known.notes.isEmpty)
+        let unknown = try signed(host.folder.path)
+        #expect(unknown.selectors.count == 2 && unknown.notes.contains("whose turn it is"))
+    }
 }

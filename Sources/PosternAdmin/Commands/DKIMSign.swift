@@ -81,7 +81,7 @@ struct DKIMSign: Subcommand {
             (configuration, notes) = try options.configurationNeeded(for: .dkim, in: surroundings)
             settings = configuration.dkim.signing
             switch try choice(message, configuration) {
-            case .keys(let chosen): keys = chosen
+            case .keys(let chosen): keys = try inTurn(chosen, &notes)
             case .none(let reason): return CommandOutput(notes: notes + ["not signed: \(reason)"], status: .negative)
             }
         } else {
@@ -108,6 +108,26 @@ struct DKIMSign: Subcommand {
         }
         let lines = message.lines(of: fields)
         return CommandOutput(octets: fieldsOnly ? lines : message.inserting(lines), notes: notes)
+    }
+
+    /// Of the keys of a directory those whose turn it is, which postern-dkim knows; all of them where it does not run.
+    private func inTurn(
+        _ keys: [DKIMSigningKey], _ notes: inout [String]
+    ) throws(CommandFailure) -> [DKIMSigningKey] {
+        guard keys.contains(where: { $0.series != nil }) else { return keys }
+        let standings = KeyStandingsReport(DaemonControl(options, stated: nil))
+        var turns: [DKIMSigningKey] = []
+        for key in keys {
+            let name: DKIMKeyName
+            do throws(DKIMKeyNameError) { name = try DKIMKeyName(domain: key.domain, selector: key.selector) } catch {
+                throw CommandFailure(.badConfiguration, error.text)
+            }
+            if standings[name]?.signs == true { turns.append(key) }
+        }
+        guard turns.isEmpty else { return turns }
+        notes.append(
+            "note: whose turn it is of a directory's keys is not known, since postern-dkim does not tell: all sign")
+        return keys
     }
 
     /// The keys that would sign in the daemon.
