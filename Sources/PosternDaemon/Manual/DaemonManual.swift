@@ -21,7 +21,8 @@ extension ConfigurationRole {
         case .policy: "greylist.sqlite"
         case .rate: "limits.journal"
         case .dns: "dns.snapshot"
-        case .dkim, .check: nil
+        case .dkim: "dkim-keys"
+        case .check: nil
         }
     }
 
