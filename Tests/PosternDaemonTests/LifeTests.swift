@@ -87,7 +87,7 @@ struct LifeTests {
         #expect {
             try PosternDaemon.Thread.start(name: "x", stackOctets: 1) {}.detach()
         } throws: {
-            "\($0)" == "stack of thread x: Invalid argument"
+            "\($0)" == "thread x: Invalid argument"
         }
     }
 
