@@ -60,7 +60,7 @@ final class KeyStateKeeper: Sendable {
         state.withLock { state in
             guard isLast || now >= state.writeAt, standings.takeChange() else { return }
             state.writeAt = now + Self.interval
-            do throws(StateFile.Failure) {
+            do {
                 try file.replace(by: Self.written(standings.known(of: keys)))
                 state.isFailing = false
             } catch {

@@ -10,7 +10,7 @@ import PosternSocket
 import Synchronization
 
 final class SnapshotKeeper: Sendable {
-    private let file: SnapshotFile
+    private let file: StateFile
     private let server: ForwarderServer
     private let log: any LogSink
     private let now: @Sendable () -> UnixTime
@@ -29,6 +29,8 @@ final class SnapshotKeeper: Sendable {
     private let isWorking = Atomic<Bool>(true)
     private let savedSeconds = Atomic<Int64>(0)
 
+    /// In the state folder.
+    static let name = "dns.snapshot"
     /// How often it is written: what a crash may cost.
     static let interval = Duration.seconds(300)
 
@@ -37,7 +39,7 @@ final class SnapshotKeeper: Sendable {
         folder: String, server: ForwarderServer, log: any LogSink,
         now: @escaping @Sendable () -> UnixTime = WallClock.now
     ) throws(SocketError) {
-        file = SnapshotFile(path: "\(folder)/\(SnapshotFile.name)")
+        file = StateFile(path: "\(folder)/\(Self.name)")
         self.server = server
         self.log = log
         self.now = now
@@ -55,7 +57,7 @@ final class SnapshotKeeper: Sendable {
 
     /// Takes the snapshot's answers into the cache.
     func load() {
-        do throws(SnapshotFile.Failure) {
+        do throws(StateFile.Failure) {
             let octets = try file.read(atMost: CacheSnapshot.maxOctets)
             do throws(CacheSnapshotError) {
                 let entries = try CacheSnapshot.entries(in: octets, now: now())

@@ -2,6 +2,7 @@
 
 import Foundation
 import Glibc
+import PosternDaemon
 import PosternForwarder
 import PosternMail
 import TestSupport
@@ -127,7 +128,7 @@ struct SnapshotKeeperTests {
     @Test("a crash while writing leaves the old file; its remains go at the next time")
     func crash() throws {
         let rig = try Rig()
-        let file = SnapshotFile(path: rig.path)
+        let file = StateFile(path: rig.path)
         try file.replace { write in try write([1, 2, 3]) }
         struct Stop: Error {}
         #expect(throws: Stop.self) {
@@ -142,7 +143,7 @@ struct SnapshotKeeperTests {
         try file.replace { write in try write([5]) }
         #expect(try file.read(atMost: 10) == [5])
         #expect(try rig.names == ["dns.snapshot"])
-        #expect(throws: SnapshotFile.Failure.self) { try file.read(atMost: 0) }
+        #expect(throws: StateFile.Failure.self) { try file.read(atMost: 0) }
     }
 
     @Test("it is written soon after it was asked for, and never after the stop")

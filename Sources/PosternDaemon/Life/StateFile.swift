@@ -36,7 +36,11 @@ public struct StateFile: Sendable {
         guard status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid() else {
             throw Failure("\(path): expected a plain file of our own user, found another's or another kind")
         }
+        guard status.st_size <= limit else {
+            throw Failure("\(path): expected at most \(limit) octets, found \(status.st_size)")
+        }
         var octets: [UInt8] = []
+        octets.reserveCapacity(Int(status.st_size))
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         while true {
             let count = Glibc.read(descriptor, &buffer, buffer.count)
@@ -46,12 +50,14 @@ public struct StateFile: Sendable {
                 throw Failure("read", path)
             }
             octets.append(contentsOf: buffer.prefix(count))
-            guard octets.count <= limit else { throw Failure("\(path): expected at most \(limit) octets, found more") }
+            guard octets.count <= limit else { throw Failure("\(path): it grows while it is read") }
         }
     }
 
     /// Puts a new file in place.
-    public func replace(by octets: [UInt8]) throws(Failure) {
+    /// - Parameter body: hands its octets to the function that it is given, in order.
+    /// - Throws: a `Failure`, or what `body` throws; the old file stays.
+    public func replace(_ body: (_ write: ([UInt8]) throws -> Void) throws -> Void) throws {
         let fresh = path + ".new"
         unlink(fresh)  // of a crash; if it stays, open tells
         let descriptor = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
@@ -61,15 +67,30 @@ public struct StateFile: Sendable {
             close(descriptor)
             if !isPlaced { unlink(fresh) }
         }
-        var rest = octets[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0, errno != EINTR { throw Failure("write", fresh) }
-            rest = rest.dropFirst(max(0, count))
+        try body { octets in
+            var rest = octets[...]
+            while !rest.isEmpty {
+                let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+                if count < 0, errno != EINTR { throw Failure("write", fresh) }
+                rest = rest.dropFirst(max(0, count))
+            }
         }
         // Without it a crash could leave the new name with nothing in it. Source: fsync(2), rename(2).
         guard fsync(descriptor) == 0 else { throw Failure("fsync", fresh) }
         guard rename(fresh, path) == 0 else { throw Failure("rename", path) }
         isPlaced = true
+        syncFolder()
+    }
+
+    /// Puts a new file in place.
+    public func replace(by octets: [UInt8]) throws { try replace { write in try write(octets) } }
+
+    /// A name that is lost with the power costs an older file: no failure.
+    private func syncFolder() {
+        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        let descriptor = open(folder.isEmpty ? "/" : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        _ = fsync(descriptor)
+        close(descriptor)
     }
 }
