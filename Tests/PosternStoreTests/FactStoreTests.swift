@@ -2,6 +2,7 @@
 
 import Foundation
 import PosternMail
+import PostfixHarness
 import TestSupport
 import Testing
 

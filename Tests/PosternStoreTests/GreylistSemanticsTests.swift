@@ -4,6 +4,7 @@
 import AdmissionSupport
 import PosternAdmission
 import PosternMail
+import PostfixHarness
 import TestSupport
 import Testing
 

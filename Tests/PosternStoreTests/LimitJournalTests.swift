@@ -3,6 +3,7 @@
 import Foundation
 import PosternAdmission
 import PosternMail
+import PostfixHarness
 import TestSupport
 import Testing
 

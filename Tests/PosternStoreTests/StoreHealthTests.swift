@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import PosternAdmission
 import PosternMail
+import PostfixHarness
 import TestSupport
 import Testing
 

@@ -1,60 +1,23 @@
-// A folder that is gone after the test, and samples.
+// What stores leave in a folder, and samples.
 
 import Foundation
 import PosternMail
+import PostfixHarness
 import Synchronization
 import TestSupport
 import Testing
 
 @testable import PosternStore
 
-final class TemporaryFolder: Sendable {
-    let url: URL
-
-    init() throws {
-        url = FileManager.default.temporaryDirectory.appending(path: "postern-store-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-    }
-    deinit { try? FileManager.default.removeItem(at: url) }
-
-    func path(_ name: String) -> String { url.appending(path: name).path() }
+extension TemporaryFolder {
+    func path(_ name: String) -> String { file(name).path }
     var names: [String] {
-        get throws { try FileManager.default.contentsOfDirectory(atPath: url.path()).sorted() }
+        get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() }
     }
-    func octets(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: url.appending(path: name))) }
-    func write(_ octets: [UInt8], to name: String) throws { try Data(octets).write(to: url.appending(path: name)) }
+    func octets(_ name: String) throws -> [UInt8] { try read(name) }
+    func write(_ octets: [UInt8], to name: String) throws { try Data(octets).write(to: file(name)) }
     func mode(_ name: String) throws -> Int? {
         try FileManager.default.attributesOfItem(atPath: path(name))[.posixPermissions] as? Int
-    }
-}
-
-/// A file system of half a megabyte.
-final class SmallDisk: Sendable {
-    let folder: TemporaryFolder
-
-    /// Root in a container may be nobody to the kernel.
-    static let isPossible = (try? SmallDisk()) != nil
-
-    init() throws {
-        folder = try TemporaryFolder()
-        guard mount("none", folder.url.path(), "tmpfs", 0, "size=512k") == 0 else { throw POSIXError(.EPERM) }
-    }
-    deinit { umount2(folder.url.path(), CInt(MNT_DETACH)) }
-
-    /// Takes all that is left.
-    func fill() throws {
-        let file = open(folder.path("filler"), O_WRONLY | O_CREAT | O_APPEND, 0o600)
-        try #require(file >= 0)
-        let block = [UInt8](repeating: 0, count: 4096)
-        while write(file, block, block.count) > 0 {}
-        close(file)
-    }
-    func empty() throws { try FileManager.default.removeItem(atPath: folder.path("filler")) }
-    /// All files can be read, none written.
-    func remount(readOnly: Bool) throws {
-        let flags = UInt(MS_REMOUNT) | (readOnly ? UInt(MS_RDONLY) : 0)
-        let code = mount("none", folder.url.path(), "tmpfs", flags, "size=512k")
-        try #require(code == 0)
     }
 }
 

@@ -5,7 +5,7 @@ public import Foundation
 import Glibc
 
 public final class SmallDisk: Sendable {
-    private let folder: TemporaryFolder
+    public let folder: TemporaryFolder
     private let size: String
     private let guardian: Guardian
 
