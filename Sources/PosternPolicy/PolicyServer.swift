@@ -40,9 +40,8 @@ public final class PolicyServer: Sendable {
     private let listener: Socket
     private let door: PolicyDoor
     private let connections = OpenConnections()
-    /// A pipe: an octet in it ends `run`.
-    private let wakeReader: Socket
-    private let wakeWriter: Socket
+    /// Ends `run`.
+    private let ending: WakePipe
 
     /// - Parameter listener: a listening UNIX or TCP socket that does not block. It is closed, never shut down:
     ///   systemd may hold it too.
@@ -52,13 +51,7 @@ public final class PolicyServer: Sendable {
         listener: consuming Socket, log: any LogSink, limits: PolicyLimits = PolicyLimits(),
         begin: @escaping @Sendable (PolicyRequest) -> any PolicyTransaction
     ) throws(SocketError) {
-        var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0, let reader = ends.first, let writer = ends.last else {
-            throw .system(operation: "pipe", errno: errno)
-        }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        wakeReader = Socket(owning: reader)
-        wakeWriter = Socket(owning: writer)
+        ending = try WakePipe()
         self.listener = listener
         door = PolicyDoor(log: log, limits: limits, begin: begin)
     }
@@ -92,9 +85,7 @@ public final class PolicyServer: Sendable {
 
     /// - Returns: whether a client waits; nil when `stop` was called.
     private func awaitClient() -> Bool? {
-        var entries = [wakeReader.descriptor, listener.descriptor].map {
-            pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
-        }
+        var entries = [ending.entry, pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0)]
         // Fails for a signal, or for want of kernel memory: the caller tries again either way.
         guard poll(&entries, nfds_t(entries.count), -1) >= 0 else { return false }
         return entries.first?.revents == 0 ? true : nil
@@ -103,7 +94,7 @@ public final class PolicyServer: Sendable {
     /// - Returns: false when `stop` was called meanwhile.
     private func pause() -> Bool {
         do throws(SocketError) {
-            return try wakeReader.wait(for: POLLIN, until: .after(Self.pauseAfterFailure)) == 0
+            return try !ending.wait(until: .after(Self.pauseAfterFailure))
         } catch {
             return true
         }
@@ -141,8 +132,7 @@ public final class PolicyServer: Sendable {
     /// Ends `run` and all connections: requests that have arrived are answered, for as long as `PolicyLimits.stopTime`;
     /// nothing new is read. Connections on which Postfix waits for nothing end at once.
     public func stop() {
-        var octet: UInt8 = 1
-        _ = write(wakeWriter.descriptor, &octet, 1)
+        ending.wake()
         connections.stop(within: door.limits.stopTime)
     }
 

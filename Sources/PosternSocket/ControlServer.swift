@@ -76,9 +76,8 @@ public final class ControlServer: Sendable {
     private let maxTime: Duration
     private let answer: Answer
     private let refuse: @Sendable (Refusal) -> [UInt8]
-    /// A pipe: an octet in it ends `run`.
-    private let wakeReader: Socket
-    private let wakeWriter: Socket
+    /// Ends `run`.
+    private let ending: WakePipe
 
     /// - Parameter listener: a listening UNIX socket that does not block. It is closed, never shut down: systemd may
     ///   hold it too.
@@ -89,11 +88,7 @@ public final class ControlServer: Sendable {
         maxTime: Duration = ControlServer.maxTime, answer: @escaping Answer,
         refuse: @escaping @Sendable (Refusal) -> [UInt8]
     ) throws(SocketError) {
-        var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0, let reader = ends.first, let writer = ends.last else { throw .last("pipe") }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        wakeReader = Socket(owning: reader)
-        wakeWriter = Socket(owning: writer)
+        ending = try WakePipe()
         self.listener = listener
         self.allowedUsers = allowedUsers
         self.readers = readers
@@ -103,10 +98,7 @@ public final class ControlServer: Sendable {
     }
 
     /// Ends `run`; from any thread, any number of times.
-    public func stop() {
-        var octet: UInt8 = 1
-        _ = Glibc.write(wakeWriter.descriptor, &octet, 1)
-    }
+    public func stop() { ending.wake() }
 
     /// Serves until `stop`. Blocks.
     public func run() {
@@ -116,7 +108,7 @@ public final class ControlServer: Sendable {
         while true {
             let now = MonotonicTime.now()
             let accepts = connections.count < Self.maxConnections && now >= acceptsFrom
-            var entries = [pollfd(fd: wakeReader.descriptor, events: Int16(POLLIN), revents: 0)]
+            var entries = [ending.entry]
             // poll(2) passes over an entry with a negative descriptor.
             entries.append(pollfd(fd: accepts ? listener.descriptor : -1, events: Int16(POLLIN), revents: 0))
             entries += connections.map(\.entry)

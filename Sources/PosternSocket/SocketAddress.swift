@@ -1,14 +1,14 @@
 // Endpoints as the kernel wants them. Names are not resolved here: an address or `localhost`, nothing else.
 
-import Glibc
-import PosternMail
+public import Glibc
+public import PosternMail
 
 /// A `sockaddr` of any family with its length.
-struct SocketAddress {
+public struct SocketAddress {
     private var storage = sockaddr_storage()
-    private(set) var length: socklen_t = 0
+    private var length: socklen_t = 0
 
-    var family: Int32 { Int32(storage.ss_family) }
+    public var family: Int32 { Int32(storage.ss_family) }
 
     init(_ endpoint: Endpoint) throws(SocketError) {
         switch endpoint {
@@ -19,7 +19,7 @@ struct SocketAddress {
 
     /// A UNIX socket's address; if `abstract` allows it, `@` begins a name in Linux's abstract namespace.
     /// Source: unix(7).
-    init(path: String, abstract: Bool = false) throws(SocketError) {
+    public init(path: String, abstract: Bool = false) throws(SocketError) {
         var octets = Array(path.utf8)
         guard !octets.isEmpty, octets.count <= Endpoint.maxPathOctets, !octets.contains(0) else {
             throw .pathTooLong(path)
@@ -39,7 +39,7 @@ struct SocketAddress {
         self.init(ip, port: port)
     }
 
-    init(_ ip: IPAddress, port: UInt16) {
+    public init(_ ip: IPAddress, port: UInt16) {
         switch ip {
         case .v4(let bits):
             var address = sockaddr_in()
@@ -64,7 +64,7 @@ struct SocketAddress {
     }
 
     /// Lends the address to a system call.
-    func withBorrowed(_ call: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
+    public func withBorrowed<Result>(_ call: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
         withUnsafePointer(to: storage) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { call($0, length) }
         }

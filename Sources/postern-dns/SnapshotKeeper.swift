@@ -15,9 +15,8 @@ final class SnapshotKeeper: Sendable {
     private let log: any LogSink
     private let now: @Sendable () -> UnixTime
     private let state = Mutex(State())
-    /// A pipe: an octet in it ends the wait.
-    private let wakeReader: Socket
-    private let wakeWriter: Socket
+    /// Ends the wait.
+    private let early: WakePipe
 
     private struct State {
         var isStopped = false
@@ -43,16 +42,7 @@ final class SnapshotKeeper: Sendable {
         self.server = server
         self.log = log
         self.now = now
-        var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0, let reader = ends.first, let writer = ends.last else {
-            throw .system(operation: "pipe", errno: errno)
-        }
-        for end in ends {
-            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
-            _ = fcntl(end, F_SETFL, O_NONBLOCK)
-        }
-        wakeReader = Socket(owning: reader)
-        wakeWriter = Socket(owning: writer)
+        early = try WakePipe()
     }
 
     /// Takes the snapshot's answers into the cache.
@@ -80,17 +70,14 @@ final class SnapshotKeeper: Sendable {
 
     /// - Returns: false when no more is to be done.
     private func wait() -> Bool {
-        var entry = pollfd(fd: wakeReader.descriptor, events: Int16(POLLIN), revents: 0)
-        _ = poll(&entry, 1, Int32(Self.interval.components.seconds) * 1000)  // too early after a signal does no harm
-        var octets: [UInt8] = [0, 0, 0, 0]
-        _ = read(wakeReader.descriptor, &octets, octets.count)
+        _ = try? early.wait(until: .after(Self.interval))  // too early does no harm
+        early.drain()
         return !state.withLock { $0.isStopped }
     }
 
     /// Writes it soon: what was forgotten must not come back.
     func saveSoon() {
-        var octet: UInt8 = 1
-        _ = write(wakeWriter.descriptor, &octet, 1)  // a full pipe wakes as well
+        early.wake()
     }
 
     /// How the snapshot's file is, for metrics.

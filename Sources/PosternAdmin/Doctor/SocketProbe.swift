@@ -8,6 +8,7 @@
 internal import Glibc
 internal import PosternDaemon
 internal import PosternMail
+internal import PosternSocket
 
 /// One socket as one kind of Postfix's processes sees it.
 struct SocketTrial: Hashable, Sendable {
@@ -42,59 +43,22 @@ struct SocketProbe {
         guard let user else { return .untried("this machine has no user of Postfix's") }
         guard let endpoint = PostfixEndpoint(spelling) else { return .untried("no socket that can be dialled") }
         switch endpoint {
-        case .unix(let path): return connect(path: path, isChrooted, user)
+        case .unix(let path):
+            guard let address = try? SocketAddress(path: path) else { return .refused(ENAMETOOLONG) }
+            return inChild(address, isChrooted, user)
         case .tcp(let host, let port):
             guard let address = host == "localhost" ? IPAddress("127.0.0.1") : IPAddress(host) else {
                 return .untried("a name that only Postfix's resolver knows")
             }
-            return connect(address, port, user)
-        }
-    }
-
-    // MARK: Addresses
-
-    private func connect(path: String, _ isChrooted: Bool, _ user: UserIdentity) -> SocketTrial.Outcome {
-        let octets = Array(path.utf8)
-        guard !octets.isEmpty, octets.count <= Endpoint.maxPathOctets, !octets.contains(0) else {
-            return .refused(ENAMETOOLONG)
-        }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: octets) }
-        let length = socklen_t(MemoryLayout<sockaddr_un>.size)
-        return withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                inChild(AF_UNIX, $0, length, isChrooted, user)
-            }
-        }
-    }
-
-    private func connect(_ ip: IPAddress, _ port: UInt16, _ user: UserIdentity) -> SocketTrial.Outcome {
-        switch ip {
-        case .v4(let bits):
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_port = port.bigEndian
-            address.sin_addr.s_addr = bits.bigEndian
-            return withUnsafePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    inChild(AF_INET, $0, socklen_t(MemoryLayout<sockaddr_in>.size), false, user)
-                }
-            }
-        case .v6:
-            var address = sockaddr_in6()
-            address.sin6_family = sa_family_t(AF_INET6)
-            address.sin6_port = port.bigEndian
-            withUnsafeMutableBytes(of: &address.sin6_addr) { $0.copyBytes(from: ip.octets) }
-            return withUnsafePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    inChild(AF_INET6, $0, socklen_t(MemoryLayout<sockaddr_in6>.size), false, user)
-                }
-            }
+            return inChild(SocketAddress(address, port: port), false, user)
         }
     }
 
     // MARK: The child
+
+    private func inChild(_ address: SocketAddress, _ isChrooted: Bool, _ user: UserIdentity) -> SocketTrial.Outcome {
+        address.withBorrowed { inChild(address.family, $0, $1, isChrooted, user) }
+    }
 
     private func inChild(
         _ family: Int32, _ address: UnsafePointer<sockaddr>, _ length: socklen_t, _ isChrooted: Bool,

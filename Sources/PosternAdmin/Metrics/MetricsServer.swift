@@ -33,9 +33,8 @@ final class MetricsServer: Sendable {
     /// What the other thread has made.
     private let made = Mutex<MetricsPage?>(nil)
     private let isStopping = Atomic<Bool>(false)
-    /// A pipe: an octet in it says that one of the two above has changed.
-    private let wakeReader: Socket
-    private let wakeWriter: Socket
+    /// One of the two above has changed.
+    private let news: WakePipe
 
     /// - Parameter listener: listening, and does not block.
     /// - Parameter page: asks the daemons; called on a thread of its own, one at a time.
@@ -43,16 +42,7 @@ final class MetricsServer: Sendable {
         listener: consuming Socket, limits: Limits = Limits(), now: @escaping @Sendable () -> UnixTime = WallClock.now,
         page: @escaping @Sendable () -> MetricsPage
     ) throws(SocketError) {
-        var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0, let reader = ends.first, let writer = ends.last else {
-            throw .system(operation: "pipe", errno: errno)
-        }
-        for end in ends {
-            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
-            _ = fcntl(end, F_SETFL, O_NONBLOCK)
-        }
-        wakeReader = Socket(owning: reader)
-        wakeWriter = Socket(owning: writer)
+        news = try WakePipe()
         self.listener = listener
         self.limits = limits
         self.now = now
@@ -65,12 +55,7 @@ final class MetricsServer: Sendable {
     /// Ends `run`; from any thread.
     func stop() {
         isStopping.store(true, ordering: .releasing)
-        wake()
-    }
-
-    private func wake() {
-        var octet: UInt8 = 1
-        _ = write(wakeWriter.descriptor, &octet, 1)  // a full pipe wakes as well
+        news.wake()
     }
 
     // MARK: Serving
@@ -83,7 +68,7 @@ final class MetricsServer: Sendable {
         while true {
             let time = MonotonicTime.now()
             let accepts = time >= acceptsFrom && (connections.count < limits.connections || connections.hasIdle)
-            var entries = [pollfd(fd: wakeReader.descriptor, events: Int16(POLLIN), revents: 0)]
+            var entries = [news.entry]
             // poll(2) passes over an entry with a negative descriptor.
             entries.append(pollfd(fd: accepts ? listener.descriptor : -1, events: Int16(POLLIN), revents: 0))
             entries += connections.map(\.entry)
@@ -91,7 +76,7 @@ final class MetricsServer: Sendable {
             if time < acceptsFrom { next = min(next, acceptsFrom) }
             if poll(&entries, nfds_t(entries.count), Self.milliseconds(until: next)) < 0, errno != EINTR { return }
             if entries.first?.revents != 0 {
-                drain()
+                news.drain()
                 if isStopping.load(ordering: .acquiring) { return }
                 if let page = made.withLock({ $0.take() }) { press.take(page) }
             }
@@ -106,11 +91,6 @@ final class MetricsServer: Sendable {
                 }
             }
         }
-    }
-
-    private func drain() {
-        var octets: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0]
-        while read(wakeReader.descriptor, &octets, octets.count) > 0 {}
     }
 
     private func accept(_ connections: inout [MetricsConnection]) throws(SocketError) {
@@ -154,7 +134,7 @@ final class MetricsServer: Sendable {
             try Thread.start(name: "page") { [self] in
                 let page = makePage()
                 made.withLock { $0 = page }
-                wake()
+                news.wake()
             }.detach()
             press.isAtWork = true
             return nil
