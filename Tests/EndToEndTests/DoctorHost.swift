@@ -13,11 +13,7 @@ final class DoctorHost {
     /// main.cf, master.cf and postern.toml as they are when all is right.
     private let right: [String: [UInt8]]
 
-    // Users that no machine gives to anyone.
-    private static let group: gid_t = 64_100
-
     init() throws {
-        guard let postfixGroup = getgrnam("postfix")?.pointee.gr_gid else { throw HarnessError("no group postfix") }
         var settings = try PostfixSettings.shipped()
         for name in ["main.cf.policy", "main.cf.rate"] {
             let file = SourceTree.root.appending(path: "contrib/postfix/\(name)")
@@ -27,14 +23,8 @@ final class DoctorHost {
         folder = try TemporaryFolder(isGuarded: true)
         let key = try PeerKey(.ed25519)
         try folder.write("static.zone", Self.zone + key.zoneLine(name: "s1._domainkey.example.org"))
-        for name in ["run", "state"] {
-            let path = folder.file(name).path
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-            chown(path, 0, Self.group)
-            chmod(path, 0o3770)
-        }
-        let file = try folder.write("keys/s1.pem", key.pem, mode: 0o400)
-        chown(file.path, 64_101, Self.group)
+        try folder.shareRunAndState()
+        try folder.writeKey("s1.pem", key.pem)
         try folder.write("postern.toml", Self.configuration(folder.path, postfix))
         var right: [String: [UInt8]] = [:]
         for path in [
@@ -44,13 +34,9 @@ final class DoctorHost {
             right[path] = Array(try Data(contentsOf: URL(filePath: path)))
         }
         self.right = right
-        for (offset, name) in ["dns", "dkim", "dmarc", "policy", "rate"].enumerated() {
-            let groups = name == "dns" ? [] : [postfixGroup]
+        for name in ["dns", "dkim", "dmarc", "policy", "rate"] {
             daemons[name] = try Daemon(
-                "postern-\(name)", configuration: folder.file("postern.toml").path,
-                as: DaemonIdentity(
-                    user: name == "dkim" ? 64_101 : 64_110 + uid_t(offset), group: Self.group,
-                    supplementaryGroups: groups))
+                "postern-\(name)", configuration: folder.file("postern.toml").path, as: .of("postern-\(name)"))
         }
     }
 
@@ -72,21 +58,7 @@ final class DoctorHost {
         [host]
         name = "mx1.example.org"
         authserv_id = "example.org"
-        [listen]
-        dkim = "unix:\(postfix.socketPath("dkim.sock"))"
-        dmarc = "unix:\(postfix.socketPath("dmarc.sock"))"
-        policy = "unix:\(postfix.socketPath("policy.sock"))"
-        rate = "unix:\(postfix.socketPath("rate.sock"))"
-        dns = ["unix:\(folder)/run/dns.sock"]
-        control = "\(folder)/run"
-        [state]
-        directory = "\(folder)/state"
-        [log]
-        to = "stderr"
-        [dns]
-        # Nobody answers there: what the zone does not hold is a temporary failure; no test asks the world.
-        upstream = ["127.0.0.1:9"]
-        static = "static.zone"
+        \(postfix.places(of: ["dkim", "dmarc", "policy", "rate"], in: folder))
         [dkim]
         verify = false
         [[dkim.key]]

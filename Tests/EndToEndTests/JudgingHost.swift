@@ -42,29 +42,12 @@ final class JudgingHost: Sendable {
         try folder.write("static.zone", Self.zone(key))
         base = Self.configuration(folder: folder.path, postfix: postfix, tarpit: tarpit.port, verify: verify)
         try folder.write("postern.toml", base + tables)
-        // As systemd/tmpfiles.d/postern.conf makes /run/postern and /var/lib/postern.
-        for name in ["run", "state"] {
-            let path = folder.file(name).path
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-            chown(path, 0, Self.commonGroup)
-            chmod(path, 0o3770)
-        }
+        try folder.shareRunAndState()
         let path = folder.file("postern.toml").path
-        let dns = try Daemon("postern-dns", configuration: path, as: Self.dnsIdentity)
-        let dkim = try Daemon("postern-dkim", configuration: path, as: try Self.milterIdentity(Self.dkimUser))
-        let dmarc = try Daemon("postern-dmarc", configuration: path, as: try Self.milterIdentity(Self.dmarcUser))
+        let dns = try Daemon("postern-dns", configuration: path, as: .of("postern-dns"))
+        let dkim = try Daemon("postern-dkim", configuration: path, as: .of("postern-dkim"))
+        let dmarc = try Daemon("postern-dmarc", configuration: path, as: .of("postern-dmarc"))
         daemons = Mutex(Daemons(dkim: dkim, dmarc: dmarc, dns: dns))
-    }
-
-    // Users of the daemons' own, as their units have them; numbers that no machine gives to anyone.
-    private static let dkimUser: uid_t = 64_101
-    private static let dmarcUser: uid_t = 64_103
-    private static let commonGroup: gid_t = 64_100
-    private static let dnsIdentity = DaemonIdentity(user: 64_102, group: commonGroup)
-
-    private static func milterIdentity(_ user: uid_t) throws -> DaemonIdentity {
-        guard let postfix = getgrnam("postfix")?.pointee.gr_gid else { throw HarnessError("no group postfix") }
-        return DaemonIdentity(user: user, group: commonGroup, supplementaryGroups: [postfix])
     }
 
     private static func configuration(
@@ -75,19 +58,7 @@ final class JudgingHost: Sendable {
         name = "mx1.example.org"
         authserv_id = "example.org"
         strip_authserv_ids = ["example.org", "*.example.org"]
-        [listen]
-        dkim = "unix:\(postfix.socketPath("dkim.sock"))"
-        dmarc = "unix:\(postfix.socketPath("dmarc.sock"))"
-        dns = ["unix:\(folder)/run/dns.sock"]
-        control = "\(folder)/run"
-        [state]
-        directory = "\(folder)/state"
-        [log]
-        to = "stderr"
-        [dns]
-        # Nobody listens there: what the zone below does not hold is a temporary failure; no test asks the world.
-        upstream = ["127.0.0.1:9"]
-        static = "static.zone"
+        \(postfix.places(of: ["dkim", "dmarc"], in: folder))
         [[dns.zone]]
         name = "tarpit.test"
         upstream = ["127.0.0.1:\(tarpit)"]
@@ -139,8 +110,7 @@ extension JudgingHost {
 
     /// Starts another postern-dmarc in the old one's place.
     func restartDMARC() throws {
-        let again = try Daemon(
-            "postern-dmarc", configuration: configurationPath, as: try Self.milterIdentity(Self.dmarcUser))
+        let again = try Daemon("postern-dmarc", configuration: configurationPath, as: .of("postern-dmarc"))
         daemons.withLock { $0.dmarc = again }
     }
 
@@ -148,7 +118,7 @@ extension JudgingHost {
     func withoutDNS(_ body: () throws -> Void) throws {
         daemons.withLock { $0.dns }.kill()
         let outcome = Result { try body() }
-        let again = try Daemon("postern-dns", configuration: configurationPath, as: Self.dnsIdentity)
+        let again = try Daemon("postern-dns", configuration: configurationPath, as: .of("postern-dns"))
         daemons.withLock { $0.dns = again }
         try outcome.get()
     }

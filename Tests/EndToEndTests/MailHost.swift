@@ -35,29 +35,12 @@ final class MailHost: Sendable {
         postfix = try PostfixInstance(settings)
         try folder.write("static.zone", keys.zone)
         try folder.write("postern.toml", Self.configuration(folder: folder.path, postfix: postfix))
-        for (name, pem) in keys.files {
-            let file = try folder.write("keys/\(name)", pem, mode: 0o400)
-            chown(file.path, Self.dkimUser, Self.commonGroup)
-        }
-        // As systemd/tmpfiles.d/postern.conf makes /run/postern.
-        let run = folder.file("run").path
-        try FileManager.default.createDirectory(atPath: run, withIntermediateDirectories: false)
-        chown(run, 0, Self.commonGroup)
-        chmod(run, 0o3770)
+        for (name, pem) in keys.files { try folder.writeKey(name, pem) }
+        try TemporaryFolder.share(folder.file("run"))
         // postern-dkim first: it has to find postern-dns by itself, as after a boot.
         let path = folder.file("postern.toml").path
-        let dkim = try Daemon("postern-dkim", configuration: path, as: try Self.dkimIdentity())
-        daemons = Mutex((dkim, try Daemon("postern-dns", configuration: path, as: Self.dnsIdentity)))
-    }
-
-    // Users of the daemons' own, as their units have them; numbers that no machine gives to anyone.
-    private static let dkimUser: uid_t = 64_101
-    private static let commonGroup: gid_t = 64_100
-    private static let dnsIdentity = DaemonIdentity(user: 64_102, group: commonGroup)
-
-    private static func dkimIdentity() throws -> DaemonIdentity {
-        guard let postfix = getgrnam("postfix")?.pointee.gr_gid else { throw HarnessError("no group postfix") }
-        return DaemonIdentity(user: dkimUser, group: commonGroup, supplementaryGroups: [postfix])
+        let dkim = try Daemon("postern-dkim", configuration: path, as: .of("postern-dkim"))
+        daemons = Mutex((dkim, try Daemon("postern-dns", configuration: path, as: .of("postern-dns"))))
     }
 
     var configurationPath: String { folder.file("postern.toml").path }
@@ -96,7 +79,7 @@ final class MailHost: Sendable {
 
     /// Starts another postern-dkim in the old one's place.
     func restartDKIM() throws {
-        let again = try Daemon("postern-dkim", configuration: configurationPath, as: try Self.dkimIdentity())
+        let again = try Daemon("postern-dkim", configuration: configurationPath, as: .of("postern-dkim"))
         daemons.withLock { $0.dkim = again }
     }
 
@@ -104,7 +87,7 @@ final class MailHost: Sendable {
     func withoutDNS(_ body: () throws -> Void) throws {
         daemons.withLock { $0.dns }.kill()
         let outcome = Result { try body() }
-        let again = try Daemon("postern-dns", configuration: configurationPath, as: Self.dnsIdentity)
+        let again = try Daemon("postern-dns", configuration: configurationPath, as: .of("postern-dns"))
         daemons.withLock { $0.dns = again }
         try outcome.get()
     }

@@ -24,15 +24,7 @@ final class MetricsHost: Sendable {
     /// The one of this run, after some mail.
     static func shared() throws -> MetricsHost { try made.get() }
 
-    private static let group: gid_t = 64_100
-    // Users that no machine gives to anyone.
-    private static let users: [(name: String, user: uid_t)] = [
-        ("postern-dns", 64_102), ("postern-dkim", 64_101), ("postern-dmarc", 64_103), ("postern-policy", 64_104),
-        ("postern-rate", 64_105),
-    ]
-
     init() throws {
-        guard let postfixGroup = getgrnam("postfix")?.pointee.gr_gid else { throw HarnessError("no group postfix") }
         keys = try HostKeys()
         var settings = try PostfixSettings.shipped()
         settings.mainLines += [
@@ -49,21 +41,12 @@ final class MetricsHost: Sendable {
         postfix = try PostfixInstance(settings)
         folder = try TemporaryFolder(isGuarded: true)
         try folder.write("static.zone", keys.zone + Self.zone)
-        for (name, pem) in keys.files {
-            let file = try folder.write("keys/\(name)", pem, mode: 0o400)
-            chown(file.path, 64_101, Self.group)
-        }
-        for name in ["run", "state"] {
-            let path = folder.file(name).path
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-            chown(path, 0, Self.group)
-            chmod(path, 0o3770)
-        }
+        for (name, pem) in keys.files { try folder.writeKey(name, pem) }
+        try folder.shareRunAndState()
         let path = try folder.write("postern.toml", Self.configuration(folder.path, postfix)).path
         var daemons: [String: Daemon] = [:]
-        for (name, user) in Self.users {
-            let identity = DaemonIdentity(user: user, group: Self.group, supplementaryGroups: [postfixGroup])
-            daemons[name] = try Daemon(name, configuration: path, as: identity)
+        for name in Self.daemonNames {
+            daemons[name] = try Daemon(name, configuration: path, as: .of(name))
         }
         self.daemons = daemons
         let port = try FreePort.tcp()
@@ -107,21 +90,7 @@ final class MetricsHost: Sendable {
         """
         [host]
         name = "mx1.example.org"
-        [listen]
-        dkim = "unix:\(postfix.socketPath("dkim.sock"))"
-        dmarc = "unix:\(postfix.socketPath("dmarc.sock"))"
-        policy = "unix:\(postfix.socketPath("policy.sock"))"
-        rate = "unix:\(postfix.socketPath("rate.sock"))"
-        dns = ["unix:\(folder)/run/dns.sock"]
-        control = "\(folder)/run"
-        [state]
-        directory = "\(folder)/state"
-        [log]
-        to = "stderr"
-        [dns]
-        # Nobody answers there: what the zone below does not hold is a temporary failure; no test asks the world.
-        upstream = ["127.0.0.1:9"]
-        static = "static.zone"
+        \(postfix.places(of: ["dkim", "dmarc", "policy", "rate"], in: folder))
         [[dkim.key]]
         domain = "example.org"
         selector = "r1"
@@ -143,7 +112,7 @@ final class MetricsHost: Sendable {
         """
     }
 
-    static var daemonNames: [String] { users.map(\.name) }
+    static let daemonNames = ["postern-dns", "postern-dkim", "postern-dmarc", "postern-policy", "postern-rate"]
 
     var configurationPath: String { folder.file("postern.toml").path }
 

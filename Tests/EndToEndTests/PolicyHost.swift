@@ -12,7 +12,6 @@ final class PolicyHost: @unchecked Sendable {
     private(set) var policy: Daemon
     private var dns: Daemon
     private let folder: TemporaryFolder
-    private let identity: DaemonIdentity
     private let delay: String
     private let clock: FakeClock?
     /// Where greylist.sqlite is.
@@ -24,16 +23,10 @@ final class PolicyHost: @unchecked Sendable {
 
     static let letter = Array("From: Ann <ann@example.net>\r\nSubject: a letter\r\n\r\nHello\r\n".utf8)
 
-    // Users that no machine gives to anyone.
-    private static let group: gid_t = 64_100
-    private static let user: uid_t = 64_104
-
     /// - Parameter disk: holds greylist.sqlite, in place of the host's own folder.
     /// - Parameter clock: postern-policy's wall clock.
     /// - Parameter delay: `greylist.delay`.
     init(disk: SmallDisk? = nil, clock: FakeClock? = nil, delay: String = "1s") throws {
-        guard let postfixGroup = getgrnam("postfix")?.pointee.gr_gid else { throw HarnessError("no group postfix") }
-        identity = DaemonIdentity(user: Self.user, group: Self.group, supplementaryGroups: [postfixGroup])
         self.delay = delay
         self.clock = clock
         var settings = PostfixSettings()
@@ -49,17 +42,13 @@ final class PolicyHost: @unchecked Sendable {
         folder = try TemporaryFolder(isGuarded: true)
         state = disk?.url ?? folder.file("state")
         try folder.write("static.zone", Self.zone)
-        for url in [folder.file("run"), state] {
-            try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-            chown(url.path, 0, Self.group)
-            chmod(url.path, 0o3770)
-        }
+        for folder in [folder.file("run"), state] { try TemporaryFolder.share(folder) }
         let path = folder.file("postern.toml").path
         let text = Self.configuration(folder.path, state: state.path, delay: delay, postfix)
         try folder.write("postern.toml", text + Self.rules)
         dns = try Daemon("postern-dns", configuration: path)
         policy = try Daemon(
-            "postern-policy", configuration: path, as: identity, environment: clock?.environment ?? [:])
+            "postern-policy", configuration: path, as: .of("postern-policy"), environment: clock?.environment ?? [:])
     }
 
     private static let zone = """
@@ -81,18 +70,7 @@ final class PolicyHost: @unchecked Sendable {
         """
         [host]
         name = "mx1.example.org"
-        [listen]
-        policy = "unix:\(postfix.socketPath("policy.sock"))"
-        dns = ["unix:\(folder)/run/dns.sock"]
-        control = "\(folder)/run"
-        [state]
-        directory = "\(state)"
-        [log]
-        to = "stderr"
-        [dns]
-        # Nobody answers there: what the zone below does not hold is a temporary failure; no test asks the world.
-        upstream = ["127.0.0.1:9"]
-        static = "static.zone"
+        \(postfix.places(of: ["policy"], in: folder, state: state))
         [[dnsbl.list]]
         zone = "bl.example.org"
         scores = { "127.0.0.[2..11]" = 4 }
@@ -132,7 +110,7 @@ final class PolicyHost: @unchecked Sendable {
     /// Starts another postern-policy in the dead one's place.
     func restart() throws {
         policy = try Daemon(
-            "postern-policy", configuration: folder.file("postern.toml").path, as: identity,
+            "postern-policy", configuration: folder.file("postern.toml").path, as: .of("postern-policy"),
             environment: clock?.environment ?? [:])
     }
 

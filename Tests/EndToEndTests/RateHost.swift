@@ -11,31 +11,19 @@ final class RateHost: Sendable {
     let postfix: PostfixInstance
     private let daemon: Mutex<Daemon>
     private let folder: TemporaryFolder
-    private let identity: DaemonIdentity
     /// Of strangers' sessions: two sessions are two connections.
     private let port = Atomic<UInt16>(20_000)
 
     static let letter = Array("From: Ann <ann@example.org>\r\nSubject: a letter\r\n\r\nHello\r\n".utf8)
     static let password = "open sesame"
 
-    // Users that no machine gives to anyone.
-    private static let group: gid_t = 64_100
-    private static let user: uid_t = 64_105
-
     /// - Parameter limits: the configuration's tables of them.
     /// - Parameter accounts: who may log in, with `password`.
     /// - Parameter mainLines: more of main.cf.
     init(limits: String, accounts: [String] = [], mainLines: [String] = []) throws {
-        guard let postfixGroup = getgrnam("postfix")?.pointee.gr_gid else { throw HarnessError("no group postfix") }
-        identity = DaemonIdentity(user: Self.user, group: Self.group, supplementaryGroups: [postfixGroup])
         postfix = try PostfixInstance(Self.settings(accounts, mainLines))
         folder = try TemporaryFolder(isGuarded: true)
-        for name in ["run", "state"] {
-            let path = folder.file(name).path
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-            chown(path, 0, Self.group)
-            chmod(path, 0o3770)
-        }
+        try folder.shareRunAndState()
         try folder.write(
             "postern.toml",
             """
@@ -51,7 +39,8 @@ final class RateHost: Sendable {
             \(limits)
 
             """)
-        daemon = Mutex(try Daemon("postern-rate", configuration: folder.file("postern.toml").path, as: identity))
+        daemon = Mutex(
+            try Daemon("postern-rate", configuration: folder.file("postern.toml").path, as: .of("postern-rate")))
     }
 
     private static func settings(_ accounts: [String], _ mainLines: [String]) throws -> PostfixSettings {
@@ -91,7 +80,7 @@ final class RateHost: Sendable {
 
     /// Starts another postern-rate in the dead one's place.
     func restart() throws {
-        let next = try Daemon("postern-rate", configuration: folder.file("postern.toml").path, as: identity)
+        let next = try Daemon("postern-rate", configuration: folder.file("postern.toml").path, as: .of("postern-rate"))
         daemon.withLock { $0 = next }
     }
 

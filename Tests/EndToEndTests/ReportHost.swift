@@ -10,14 +10,7 @@ final class ReportHost: Sendable {
     private let policy, dkim, dmarc, dns: Daemon
     private let folder: TemporaryFolder
 
-    // Users that no machine gives to anyone.
-    private static let group: gid_t = 64_100
-
     init() throws {
-        guard let postfixGroup = getgrnam("postfix")?.pointee.gr_gid else { throw HarnessError("no group postfix") }
-        func identity(_ user: uid_t) -> DaemonIdentity {
-            DaemonIdentity(user: user, group: Self.group, supplementaryGroups: [postfixGroup])
-        }
         var settings = try PostfixSettings.shipped()
         let shipped = SourceTree.root.appending(path: "contrib/postfix/main.cf.policy")
         settings.mainLines += try String(contentsOf: shipped, encoding: .utf8).components(separatedBy: "\n")
@@ -30,20 +23,15 @@ final class ReportHost: Sendable {
         postfix = try PostfixInstance(settings)
         folder = try TemporaryFolder(isGuarded: true)
         try folder.write("static.zone", Self.zone)
-        for name in ["run", "state"] {
-            let path = folder.file(name).path
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-            chown(path, 0, Self.group)
-            chmod(path, 0o3770)
-        }
+        try folder.shareRunAndState()
         for format in ["postfix", "json"] {
             try folder.write("\(format).toml", Self.configuration(folder.path, postfix, format: format))
         }
         let text = folder.file("postfix.toml").path
-        dns = try Daemon("postern-dns", configuration: text, as: identity(64_102))
-        policy = try Daemon("postern-policy", configuration: text, as: identity(64_104))
-        dkim = try Daemon("postern-dkim", configuration: text, as: identity(64_101))
-        dmarc = try Daemon("postern-dmarc", configuration: folder.file("json.toml").path, as: identity(64_103))
+        dns = try Daemon("postern-dns", configuration: text, as: .of("postern-dns"))
+        policy = try Daemon("postern-policy", configuration: text, as: .of("postern-policy"))
+        dkim = try Daemon("postern-dkim", configuration: text, as: .of("postern-dkim"))
+        dmarc = try Daemon("postern-dmarc", configuration: folder.file("json.toml").path, as: .of("postern-dmarc"))
     }
 
     private static let zone = """
@@ -63,21 +51,7 @@ final class ReportHost: Sendable {
         [host]
         name = "mx1.example.org"
         networks = ["192.0.2.250/32"]
-        [listen]
-        policy = "unix:\(postfix.socketPath("policy.sock"))"
-        dkim = "unix:\(postfix.socketPath("dkim.sock"))"
-        dmarc = "unix:\(postfix.socketPath("dmarc.sock"))"
-        dns = ["unix:\(folder)/run/dns.sock"]
-        control = "\(folder)/run"
-        [state]
-        directory = "\(folder)/state"
-        [log]
-        to = "stderr"
-        format = "\(format)"
-        [dns]
-        # Nobody answers there; no test asks the world.
-        upstream = ["127.0.0.1:9"]
-        static = "static.zone"
+        \(postfix.places(of: ["policy", "dkim", "dmarc"], in: folder, logFormat: format))
         [dkim]
         verify = false
         [dmarc]
