@@ -8,11 +8,22 @@ internal import PosternMail
 struct NamedKey {
     let name: DKIMKeyName
     let privateKey: PrivateKey
+    /// Keys of one directory and algorithm take turns; nil for a key that signs by itself.
+    var directory: String?
+}
+
+extension NamedKey {
+    /// A configured key, and what its file holds.
+    init(_ entry: DKIMKeyEntry, _ privateKey: PrivateKey) throws(CommandFailure) {
+        self.init(name: try DKIMKeyName(entry), privateKey: privateKey, directory: entry.directory)
+    }
 }
 
 /// The keys of a configuration that can be used, and what is wrong with the others.
 struct ConfiguredKeys {
     var keys: [NamedKey] = []
+    /// With those that share a directory with one of them, in the order in which they take turns.
+    var all: [NamedKey] = []
     /// For standard error.
     var problems: [String] = []
 }
@@ -41,14 +52,19 @@ extension GlobalOptions {
             throw failure
         }
         var found = ConfiguredKeys(problems: domain == nil ? broken : [])
-        for entry in wanted {
-            let name = try DKIMKeyName(entry)
-            do throws(DKIMKeyEntryError) {
-                let key = try entry.privateKey(for: surroundings.keyReader())
-                found.keys.append(NamedKey(name: name, privateKey: key))
-            } catch {
-                found.problems.append("error: \(configPath): \(entry.keyPath): \(error)")
+        let directories = Set(wanted.compactMap(\.directory))
+        for entry in entries {
+            let isWanted = wanted.contains { $0.path == entry.path && $0.selector == entry.selector }
+            guard isWanted || entry.directory.map({ directories.contains($0) }) == true else { continue }
+            let privateKey: PrivateKey
+            do throws(DKIMKeyEntryError) { privateKey = try entry.privateKey(for: surroundings.keyReader()) } catch {
+                // Another key of the directory would only say whose turn it is.
+                if isWanted { found.problems.append("error: \(configPath): \(entry.keyPath): \(error)") }
+                continue
             }
+            let key = try NamedKey(entry, privateKey)
+            found.all.append(key)
+            if isWanted { found.keys.append(key) }
         }
         if found.keys.count < wanted.count, let advice = KeyAdvice.onRights(of: surroundings.keyReader()) {
             found.problems.append(advice)

@@ -22,6 +22,9 @@ struct DKIMTestkey: Subcommand {
               NAME: RESULT (ALGORITHM, BITS bits): expected …, found …; what to do
             RESULT is one of
               ok          verifiers find the key
+              waiting     not published yet; an older key of its directory signs
+              retired     a newer key of its directory has taken over, and the
+                          record is gone or revoked, as it should be
               nxdomain    no such name
               nodata      the name has no TXT record
               several     the name has several TXT records; verifiers may take any
@@ -33,6 +36,9 @@ struct DKIMTestkey: Subcommand {
 
             postern-dns may have an answer from its cache. --resolver with the address of the zone's own server shows \
             a change at once.
+
+            Of a directory's keys the newest that DNS publishes signs. A key that waits is no fault where all are \
+            tested, and one where <selector> names it: so a script can wait for its record.
 
             With --json, one object on one line; reason is null for ok, and record where there is not exactly one:
               {"keys":[{"domain":"example.com","selector":"2026q4",
@@ -47,7 +53,7 @@ struct DKIMTestkey: Subcommand {
               postern dkim testkey --resolver 192.0.2.53 || echo "not yet"
 
             EXIT STATUS
-              0   all keys are ok
+              0   all keys are ok, retired or, unless named, waiting
               1   one is not
               64  the command line is wrong
               65  the file of --key holds no private key for DKIM
@@ -77,13 +83,19 @@ struct DKIMTestkey: Subcommand {
         do throws(ValidationError) { subject = try self.subject() } catch { throw CommandFailure(error) }
         var notes: [String] = []
         let keys: [NamedKey]
+        // Named by its selector, a key has to be published.
+        var isNamed = true
+        var wanted: Set<DomainName> = []
         var hasUnusable = false
         switch subject {
         case .file(let file, let name):
             keys = [NamedKey(name: name, privateKey: try surroundings.privateKey(file))]
+            wanted = [name.record]
         case .configured(let domain, let selector):
             let found = try options.configuredKeys(domain, selector, in: surroundings)
-            (keys, notes) = (found.keys, found.problems)
+            (keys, notes) = (found.all, found.problems)
+            wanted = Set(found.keys.map(\.name.record))
+            isNamed = selector != nil
             hasUnusable = !notes.isEmpty
         }
         // Whoever names the server needs no more of the configuration, not even a right one.
@@ -93,8 +105,9 @@ struct DKIMTestkey: Subcommand {
         let log = NoteCollector()
         let resolver = try options.resolver(loaded)
         let tests = try tests(of: keys, dns: surroundings.dns(resolver, log))
+            .filter { wanted.contains($0.key.name.record) }
         notes += log.notes(on: resolver)
-        let status = hasUnusable ? .badConfiguration : Self.status(tests)
+        let status = hasUnusable ? .badConfiguration : Self.status(tests, mayWait: !isNamed)
         guard !options.json else {
             return CommandOutput(json: ["keys": .list(tests.map(\.json))], notes: notes, status: status)
         }
@@ -102,8 +115,9 @@ struct DKIMTestkey: Subcommand {
     }
 
     /// What is known for certain comes before what nobody could tell.
-    private static func status(_ tests: [KeyTest]) -> ExitStatus {
-        let bad = tests.filter { $0.found.problem != nil }
+    private static func status(_ tests: [KeyTest], mayWait: Bool) -> ExitStatus {
+        let fine: Set<String> = mayWait ? ["ok", "retired", "waiting"] : ["ok", "retired"]
+        let bad = tests.filter { !fine.contains($0.result) }
         let isUnknown = bad.allSatisfy { if case .temporaryFailure? = $0.found.problem { true } else { false } }
         return bad.isEmpty ? .done : isUnknown ? .unavailable : .negative
     }
@@ -120,6 +134,7 @@ struct DKIMTestkey: Subcommand {
             }
             tests.append(KeyTest(key: key, found: found, recordCommand: recordCommand(key.name)))
         }
+        KeyTest.takeTurns(&tests)
         lookElsewhere(for: &tests, dns: dns)
         return tests
     }
@@ -127,7 +142,7 @@ struct DKIMTestkey: Subcommand {
     /// Looks for records whose name was taken as relative to the zone: the most common mistake of all.
     private func lookElsewhere(for tests: inout [KeyTest], dns: any DNSAnswering) {
         var places: [(index: Int, name: DomainName)] = []
-        for (index, test) in tests.enumerated() where ["nxdomain", "nodata"].contains(test.result) {
+        for (index, test) in tests.enumerated() where ["nxdomain", "nodata", "waiting"].contains(test.result) {
             // A name that is too long cannot have been published.
             if let name = try? test.key.name.domain.prefixed(test.key.name.record) { places.append((index, name)) }
         }

@@ -143,7 +143,7 @@ struct DoctorCommand: Subcommand {
         for entry in subject.configuration.dkim.entries {
             // A key that cannot be read is a finding already.
             guard let key = try? entry.privateKey(for: surroundings.keyReader()) else { continue }
-            keys.append(NamedKey(name: try DKIMKeyName(entry), privateKey: key))
+            keys.append(try NamedKey(entry, key))
         }
         let tests = try KeyFindings.tests(of: keys, config: options.config, dns: dns())
         let silent = tests.filter { $0.result == "temperror" }.map { "key \($0.key.name.record): DNS could not tell" }

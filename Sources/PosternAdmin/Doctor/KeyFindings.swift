@@ -11,14 +11,18 @@ enum KeyFindings {
     static func all(_ tests: [KeyTest], requirePublished: Bool) -> [DoctorFinding] {
         let published = Set(tests.filter { $0.result == "ok" }.map(\.key.name.domain))
         return tests.compactMap { test in
-            guard let reason = test.reason, test.result != "temperror" else { return nil }
-            // Such a key rests while another one of its domain is published.
-            let rests = requirePublished && published.contains(test.key.name.domain)
+            guard let reason = test.reason, test.result != "temperror", test.result != "retired" else { return nil }
+            // Such a key rests while another one of its domain is published; of a directory's in any case.
+            let isOutOfTurn = test.turn != .itsOwn
+            let rests = isOutOfTurn || requirePublished && published.contains(test.key.name.domain)
             return DoctorFinding(
                 .dkimKey, rests ? .warning : .error, at: ["\(test.key.name.record)"], reason,
-                why: rests
-                    ? "postern-dkim does not sign with it until it is published (dkim.require_published)"
-                    : "receivers cannot verify what we sign with it; under p=reject such mail may be lost",
+                why: isOutOfTurn
+                    ? "another key of its directory signs until it is published, and what an older one has signed "
+                        + "fails while its record is wrong"
+                    : rests
+                        ? "postern-dkim does not sign with it until it is published (dkim.require_published)"
+                        : "receivers cannot verify what we sign with it; under p=reject such mail may be lost",
                 mends: [.advice("publish what this prints: \(test.recordCommand)")])
         }
     }
@@ -38,6 +42,7 @@ enum KeyFindings {
                     recordCommand: "postern dkim record \(option)--domain \(key.name.domain) --selector "
                         + "\(key.name.selector)"))
         }
+        KeyTest.takeTurns(&tests)
         return tests
     }
 }

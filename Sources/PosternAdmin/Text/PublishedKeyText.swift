@@ -13,9 +13,42 @@ struct KeyTest {
     /// Where a record lies that was meant for the key's name, if it lies elsewhere.
     var misplaced: DomainName?
 
+    /// Whether it is the key's to sign, as far as DNS tells.
+    var turn = Turn.itsOwn
+
+    enum Turn: Equatable {
+        /// The key signs by itself, or is the newest of its directory that DNS publishes, or none of them is published.
+        case itsOwn
+        /// An older one signs until DNS publishes this.
+        case waits(behind: DKIMKeyName)
+        case superseded(by: DKIMKeyName)
+    }
+
+    /// Finds whose turn it is among keys of one directory and algorithm, by postern-dkim's rule: the newest that DNS
+    /// publishes signs.
+    /// - Parameter tests: those of a directory oldest first.
+    static func takeTurns(_ tests: inout [KeyTest]) {
+        for index in tests.indices {
+            guard let directory = tests[index].key.directory else { continue }
+            let algorithm = tests[index].key.privateKey.algorithm
+            let signer = tests.lastIndex { other in
+                other.key.directory == directory && other.key.name.domain == tests[index].key.name.domain
+                    && other.key.privateKey.algorithm == algorithm && other.found.problem == nil
+            }
+            guard let signer, signer != index else { continue }
+            let name = tests[signer].key.name
+            tests[index].turn = index < signer ? .superseded(by: name) : .waits(behind: name)
+        }
+    }
+
     /// One word, for programs.
     var result: String {
-        switch found.problem {
+        switch (found.problem, turn) {
+        case (.noSuchName?, .superseded), (.noText?, .superseded), (.revoked?, .superseded): return "retired"
+        case (.noSuchName?, .waits), (.noText?, .waits): if misplaced == nil { return "waiting" }
+        default: break
+        }
+        return switch found.problem {
         case nil: "ok"
         case .noSuchName?: "nxdomain"
         case .noText?: "nodata"
@@ -29,7 +62,16 @@ struct KeyTest {
     }
 
     /// What was expected, what came, what to do; nil if all is well.
-    var reason: String? { found.problem.map { "expected \(expectation($0)), found \(finding($0)); \(remedy($0))" } }
+    var reason: String? {
+        guard let problem = found.problem else { return nil }
+        if result == "retired", case .superseded(let newer) = turn {
+            return "\(newer.record) has taken over, and the record is "
+                + (problem == .revoked ? "revoked" : "gone; the file may go")
+        }
+        let reason = "expected \(expectation(problem)), found \(finding(problem)); \(remedy(problem))"
+        if case .waits(let older) = turn { return "\(reason); \(older.record) signs until then" }
+        return reason
+    }
 
     private func expectation(_ problem: PublishedKey.Problem) -> String {
         switch problem {
@@ -99,6 +141,9 @@ struct KeyTest {
             notes.append("t=s: signatures with an i= of a subdomain fail; postern-dkim writes no i=")
         }
         if let advice = KeyAdvice.onSize(of: key.privateKey) { notes.append(advice) }
+        if found.problem == nil, case .superseded(let newer) = turn {
+            notes.append("\(newer.record) has taken over; `postern dkim keys` tells when the record may go")
+        }
         return notes
     }
 
