@@ -58,7 +58,7 @@ let package = Package(
         library("PosternPolicy", ["PosternMail", "PosternSocket"]),
         library("PosternForwarder", ["PosternMail", "PosternDNS", nioCore, nioPosix]),
         library("PosternDaemon", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "CToml"]),
-        library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternDaemon", "CSPF2", "CZlib", argumentParser]),
+        library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternStore", "PosternDaemon", "CSPF2", "CZlib", "CArchive", argumentParser]),
         program("postern-dkim", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
         program("postern-dmarc", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternStore", "PosternMilter", "PosternDaemon"]),
         program("postern-policy", ["PosternMail", "PosternDNS", "PosternAdmission", "PosternStore", "PosternSocket", "PosternPolicy", "PosternDaemon"]),
@@ -73,6 +73,7 @@ let package = Package(
         .systemLibrary(name: "CSPF2", providers: [.apt(["libspf2-dev"])]),  // no pkg-config file
         system("CSQLite", pkgConfig: "sqlite3", apt: "libsqlite3-dev"),
         system("CZlib", pkgConfig: "zlib", apt: "zlib1g-dev"),
+        system("CArchive", pkgConfig: "libarchive", apt: "libarchive-dev"),
         .target(name: "CToml", cxxSettings: [.define("TOML_EXCEPTIONS", to: "0")]),
         // Tests, and what they share.
         .target(name: "TestSupport", dependencies: ["PosternMail", "PosternDNS"], path: "Tests/Support", swiftSettings: settings),

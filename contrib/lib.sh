@@ -2,7 +2,7 @@
 # It installs packages and starts nothing: a service that a package would start is held back (policy-rc.d).
 
 # What the build needs beside Swift: the C libraries, the C++ headers of toml++, and git for the package manager.
-build_packages=(git ca-certificates libmilter-dev libssl-dev libldns-dev libspf2-dev libsqlite3-dev
+build_packages=(git ca-certificates libmilter-dev libssl-dev libldns-dev libspf2-dev libsqlite3-dev libarchive-dev
     libtomlplusplus-dev libstdc++-12-dev pkg-config zlib1g-dev)
 
 say() { printf '%s\n' "$*" >&2; }
