@@ -53,7 +53,7 @@ let package = Package(
         library("PosternAdmission", ["PosternMail", "PosternDNS"]),
         // Above the line.
         library("PosternSocket", ["PosternMail", "PosternDNS"]),
-        library("PosternStore", ["PosternMail", "PosternAdmission", "CSQLite"]),
+        library("PosternStore", ["PosternMail", "PosternAdmission", "CSQLite", "CHiredis", "CTLS"]),
         library("PosternMilter", ["PosternMail", "CMilter"]),
         library("PosternPolicy", ["PosternMail", "PosternSocket"]),
         library("PosternForwarder", ["PosternMail", "PosternDNS", nioCore, nioPosix]),
@@ -72,6 +72,8 @@ let package = Package(
         system("CLDNS", pkgConfig: "ldns", apt: "libldns-dev"),
         .systemLibrary(name: "CSPF2", providers: [.apt(["libspf2-dev"])]),  // no pkg-config file
         system("CSQLite", pkgConfig: "sqlite3", apt: "libsqlite3-dev"),
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),  // its pkg-config flags are prohibited here
+        system("CTLS", pkgConfig: "libssl", apt: "libssl-dev"),
         system("CZlib", pkgConfig: "zlib", apt: "zlib1g-dev"),
         system("CArchive", pkgConfig: "libarchive", apt: "libarchive-dev"),
         .target(name: "CToml", cxxSettings: [.define("TOML_EXCEPTIONS", to: "0")]),

@@ -173,7 +173,9 @@ struct ConfigurationValueTests {
             [store]
             url = "rediss://store.example.net/3"
             timeout = "50ms"
+            user = "postern"
             password_file = "redis.password"
+            ca_file = "store-ca.pem"
 
             """
         let configuration = try #require(read(text).flawless)
@@ -253,7 +255,9 @@ struct ConfigurationValueTests {
         #expect(
             configuration.store.url == StoreURL(scheme: .rediss, servers: [server], master: nil, database: 3))
         #expect(configuration.store.timeout == .milliseconds(50))
+        #expect(configuration.store.user == "postern")
         #expect(configuration.store.passwordPath == "/nonexistent/redis.password")
+        #expect(configuration.store.authoritiesPath == "/nonexistent/store-ca.pem")
     }
 
     @Test("authserv_id and name are both stripped by default")

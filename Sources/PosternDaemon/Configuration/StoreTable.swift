@@ -1,38 +1,8 @@
 // `[store]`: where several MX hosts keep greylist and limits together. Without it each daemon keeps its own, and
-// nothing else is needed.
+// nothing else is needed. The values are PosternAdmission's, since PosternStore takes them.
 
+internal import PosternAdmission
 internal import PosternMail
-
-/// Where a shared store is reached.
-public struct StoreURL: Hashable, Sendable {
-    public enum Scheme: String, Hashable, Sendable, CaseIterable {
-        case redis
-        /// Over TLS.
-        case rediss
-        /// Asked of Sentinels which server is the master.
-        case sentinel = "redis+sentinel"
-    }
-    public struct Server: Hashable, Sendable {
-        public let host: String
-        public let port: UInt16
-    }
-
-    public let scheme: Scheme
-    /// One; several for Sentinels.
-    public let servers: [Server]
-    /// For Sentinels.
-    public let master: String?
-    public let database: Int
-}
-
-public struct StoreSettings: Sendable {
-    /// Nil for the daemons' own files.
-    public let url: StoreURL?
-    /// How long one decision waits for it.
-    public let timeout: Duration
-    /// The file that holds its password, absolute.
-    public let passwordPath: String?
-}
 
 enum StoreTable {
     static let url = Key<StoreURL?>(
@@ -44,19 +14,26 @@ enum StoreTable {
     static let timeout = Key(
         "timeout", .duration(in: .milliseconds(5) ... .seconds(3)), default: .milliseconds(100),
         "How long a decision waits for it; then the daemon goes on with what it knows itself.")
+    static let user = Key<String?>(
+        "user", .text(.storeUser), example: "postern",
+        "The user of its access list that the password belongs to. Default: its default user.")
     static let passwordFile = Key(
-        "password_file", .path, example: "store.password", "A file with its password. Default: none.")
+        "password_file", .path, example: "store.password",
+        "A file with its password, read again when it is refused. Default: none.")
+    static let authoritiesFile = Key(
+        "ca_file", .path, example: "/etc/ssl/certs/store-ca.pem",
+        "The certificates that may vouch for it, PEM; for rediss://. Default: the system's.")
 
     static let declaration = TableDeclaration(
         "store", "A store that several MX hosts share. Without one each host remembers for itself.",
-        keys: [url, timeout, passwordFile])
+        keys: [url, timeout, user, passwordFile, authoritiesFile])
 }
 
 extension StoreSettings {
     init(_ values: TableValues) {
-        url = values[StoreTable.url]
-        timeout = values[StoreTable.timeout]
-        passwordPath = values[StoreTable.passwordFile]
+        self.init(
+            url: values[StoreTable.url], timeout: values[StoreTable.timeout], user: values[StoreTable.user],
+            passwordPath: values[StoreTable.passwordFile], authoritiesPath: values[StoreTable.authoritiesFile])
     }
 }
 
@@ -96,11 +73,8 @@ extension TextType<StoreURL> {
             throw Unfit(expected: "a database's number behind the server", found: text)
         }
         return StoreURL(scheme: scheme, servers: servers, master: nil, database: database)
-    } write: { url in
-        let servers = url.servers.map { server in
-            server.host.contains(":") ? "[\(server.host)]:\(server.port)" : "\(server.host):\(server.port)"
-        }
-        return "\(url.scheme.rawValue)://\(servers.joined(separator: ","))/\(url.master ?? "\(url.database)")"
+    } write: {
+        "\($0)"
     }
 
     private static func server(_ text: String, port: UInt16) -> StoreURL.Server? {
@@ -112,5 +86,19 @@ extension TextType<StoreURL> {
 
     private static func withoutPassword(_ text: String) -> Substring {
         text.lastIndex(of: "@").map { text[text.index(after: $0)...] } ?? Substring(text)
+    }
+}
+
+extension TextType<String> {
+    private static let maxStoreUser = 128
+
+    /// Redis takes any; what a space or control is in would be somebody's mistake.
+    static let storeUser = TextType("a user's name without spaces") { text throws(Unfit) in
+        guard (1...maxStoreUser).contains(text.utf8.count), text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
+            throw Unfit(expected: "a user's name without spaces", found: text)
+        }
+        return text
+    } write: {
+        $0
     }
 }

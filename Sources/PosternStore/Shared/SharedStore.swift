@@ -1,0 +1,161 @@
+// A Redis or Valkey server that several hosts share, for all threads of a process: a command is one round trip within
+// the store's timeout, connecting included, or a failure by then. After a failure nobody waits for the store until a
+// thread of its own has seen it work again (StoreKeeper). Nothing here knows what is kept in it; that is SharedGreylist's
+// and SharedLimits'. Not for clusters, nor for anything that must not be lost: Redis answers before it has written.
+
+internal import Glibc
+public import PosternAdmission
+public import PosternMail
+
+public final class SharedStore: Sendable {
+    public let url: StoreURL
+    public let timeout: Duration
+    private let keeper: StoreKeeper
+    private let counters: CounterSink<StoreCounter>
+    private let histograms = HistogramSink<StoreHistogram>()
+    private let log: any LogSink
+
+    /// Between two tries of a store that has failed: the first and the longest.
+    public static let pauses = Duration.seconds(1) ... .seconds(30)
+    /// Fewest seconds between two warnings about commands that it refused.
+    private static let refusalWarningInterval = Duration.seconds(60)
+    private let nextRefusalWarning = ShortLock(StoreDeadline(nanoseconds: .min))
+
+    /// Begins to look for the server at once, on a thread of its own; commands wait for that within their time.
+    ///
+    /// - Parameter settings: its URL is not looked at.
+    /// - Parameter pauses: other ones for tests.
+    public init(
+        _ url: StoreURL, _ settings: StoreSettings, log: any LogSink,
+        pauses: ClosedRange<Duration> = SharedStore.pauses
+    ) {
+        self.url = url
+        self.log = log
+        timeout = settings.timeout
+        counters = CounterSink()
+        keeper = StoreKeeper(url, settings, pauses: pauses, log: log, counters: counters)
+        keeper.start()
+    }
+
+    deinit { keeper.end() }
+
+    // MARK: Asking
+
+    /// Runs a script, all of it as one step. Tried once: where the connection breaks after it was sent nobody knows
+    /// whether it ran.
+    public func run(
+        _ script: StoreScript, keys: [[UInt8]], arguments: [[UInt8]]
+    ) throws(StoreFailure) -> StoreReply {
+        do {
+            return try command(script.call(keys: keys, arguments: arguments))
+        } catch .refused(.unknownScript, _) {
+            // It has restarted, or somebody else is master now. The text makes it known there.
+            return try command(script.evaluation(keys: keys, arguments: arguments))
+        }
+    }
+
+    /// One command: its name and its arguments.
+    /// - Parameter limit: how long all of it may take; nil for the store's timeout. More is for who has time: an admin.
+    public func command(_ words: [[UInt8]], within limit: Duration? = nil) throws(StoreFailure) -> StoreReply {
+        try commands([words], within: limit).first ?? .null  // as many as were asked
+    }
+
+    /// Several commands in one round trip, which is no transaction: others' may come between them.
+    /// - Throws: the first error that the server answered, when all answers are there.
+    public func commands(
+        _ commands: [[[UInt8]]], within limit: Duration? = nil
+    ) throws(StoreFailure) -> [StoreReply] {
+        let started = StoreDeadline.now()
+        do throws(StoreFailure) {
+            let replies = try exchange(commands, within: limit ?? timeout)
+            histograms.observe(.roundTrip, nanoseconds: StoreDeadline.now().nanoseconds - started.nanoseconds)
+            counters.count(.roundTrips)
+            var values: [StoreReply] = []
+            values.reserveCapacity(replies.count)
+            for reply in replies { values.append(try reply.get()) }
+            return values
+        } catch {
+            note(error)
+            throw error
+        }
+    }
+
+    private func exchange(
+        _ commands: [[[UInt8]]], within limit: Duration
+    ) throws(StoreFailure) -> [Result<StoreReply, StoreFailure>] {
+        let deadline = StoreDeadline.after(limit)
+        while true {
+            let connection: StoreConnection
+            switch try keeper.pool.take(until: deadline) {
+            case .connection(let idle):
+                guard idle.isQuiet else {  // closed by the server meanwhile: nothing was sent yet
+                    keeper.pool.drop()
+                    continue
+                }
+                connection = idle
+            case .room(let target):
+                do throws(StoreFailure) {
+                    connection = try StoreConnection(to: target, until: deadline, timeout: limit)
+                } catch {
+                    keeper.pool.drop()
+                    if error.isOfTheStore { keeper.opened(error, generation: target.generation) }
+                    throw error
+                }
+            }
+            do throws(StoreFailure) {
+                let replies = try connection.exchange(commands, until: deadline, timeout: limit)
+                for case .failure(let failure) in replies where failure.isOfTheStore {
+                    keeper.opened(failure, generation: connection.generation)
+                    break
+                }
+                keeper.pool.giveBack(connection)
+                return replies
+            } catch {
+                keeper.pool.drop()
+                keeper.opened(error, generation: connection.generation)
+                throw error
+            }
+        }
+    }
+
+    private func note(_ failure: StoreFailure) {
+        switch failure {
+        case .timeout: counters.count(.timeouts)
+        case .unreachable: counters.count(.unreachable)
+        case .malformed: counters.count(.malformed)
+        case .resting: counters.count(.resting)
+        case .refused(.unknownScript, _): counters.count(.unknownScripts)
+        case .refused(let refusal, let words):
+            counters.count(.refusals)
+            guard refusal == .command else { return }
+            let isDue = nextRefusalWarning.withLock { next in
+                let now = StoreDeadline.now()
+                guard now > next else { return false }
+                next = StoreDeadline(nanoseconds: now.nanoseconds &+ Self.refusalWarningInterval.nanoseconds)
+                return true
+            }
+            if isDue { log.warning("store \(url): it says \"\(words)\"; this host decided by itself") }
+        }
+    }
+
+    // MARK: What became of it
+
+    /// A ledger calls it once for each decision that it made by itself since the store failed.
+    public func countLocalDecision() { counters.count(.local) }
+
+    /// What runs, on a thread of the store's, each time it works again after it has failed: what was decided meanwhile can
+    /// be told to it. It must not keep the store alive by what it captures.
+    public func onReturn(_ body: @escaping @Sendable () -> Void) { keeper.onReturn(body) }
+
+    /// Whether it worked when it was last used, or tried.
+    public var isWorking: Bool { keeper.pool.isClosed }
+
+    /// How often it has stopped to work, failed first tries included: what was learned before may be out of date.
+    public var outages: UInt64 { counters[.openings] }
+
+    /// Connections in use and idle.
+    public var connections: Int { keeper.pool.connections }
+
+    public var readings: [CounterReading] { counters.readings }
+    public var histogramReadings: [HistogramReading] { histograms.readings }
+}

@@ -1,0 +1,29 @@
+// What is counted of a shared store, by whoever uses it.
+
+internal import PosternMail
+
+enum StoreCounter: Int, CounterSet {
+    case roundTrips, timeouts, unreachable, malformed, refusals, resting, unknownScripts, openings, probeFailures, local
+
+    var name: CounterName {
+        func failure(_ kind: String) -> CounterName { CounterName("postern_shared_store_failures_total", "kind", kind) }
+        return switch self {
+        case .roundTrips: CounterName("postern_shared_store_round_trips_total")
+        case .timeouts: failure("timeout")
+        case .unreachable: failure("unreachable")
+        case .malformed: failure("malformed")
+        case .refusals: failure("refused")
+        case .resting: failure("resting")
+        case .unknownScripts: CounterName("postern_shared_store_unknown_scripts_total")
+        case .openings: CounterName("postern_shared_store_outages_total")
+        case .probeFailures: CounterName("postern_shared_store_failed_tries_total")
+        case .local: CounterName("postern_shared_store_local_decisions_total")
+        }
+    }
+}
+
+enum StoreHistogram: Int, HistogramSet {
+    case roundTrip
+
+    var name: CounterName { CounterName("postern_shared_store_round_trip_seconds") }
+}
