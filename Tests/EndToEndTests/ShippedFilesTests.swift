@@ -42,6 +42,19 @@ import Testing
         }
     }
 
+    @Test("postern-dkim may enter the folder of its keys, which tmpfiles.d gives to a group")
+    func keys() throws {
+        let made = try text("systemd/tmpfiles.d/postern.conf")
+        let group = try #require(
+            made.firstMatch(of: /\nd \/etc\/postern\/keys +0750 root ([\w-]+)/)?.output.1, "\(made)")
+        // systemd.exec(5): with Group= a user's own group counts no more.
+        let unit = try text("systemd/postern-dkim.service")
+        let groups = unit.matches(of: /\n(?:Group|SupplementaryGroups)=(.*)/).flatMap {
+            $0.output.1.split(separator: " ")
+        }
+        #expect(groups.contains(group), "\(groups)")
+    }
+
     @Test(
         "a unit may open what its daemon's caps allow",
         arguments: ["postern-dkim", "postern-dmarc", "postern-policy", "postern-rate", "postern-dns"])
