@@ -3,7 +3,7 @@
 
 # What the build needs beside Swift: the C libraries, the C++ headers of toml++, and git for the package manager.
 build_packages=(git ca-certificates libmilter-dev libssl-dev libldns-dev libspf2-dev libsqlite3-dev libarchive-dev
-    libtomlplusplus-dev libstdc++-12-dev pkg-config zlib1g-dev)
+    libhiredis-dev libtomlplusplus-dev libstdc++-12-dev pkg-config zlib1g-dev)
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "${0##*/}: $*"; exit 1; }
