@@ -85,6 +85,26 @@ public final class Configuration: Sendable {
         return read(octets, file: path, folder: folder, for: role, as: user)
     }
 
+    /// Reads a configuration that lies, with all that it names, below a folder that stands for `/`: a copy of a host's.
+    /// Only what is below /usr is the system's own.
+    /// - Parameter root: absolute, without a slash at its end.
+    /// - Parameter path: absolute, as it is on the host; problems tell it so, and tell files that it names with the root.
+    public static func load(
+        path: String, below root: String, for role: ConfigurationRole, as user: UserIdentity? = nil
+    ) -> LoadResult {
+        let octets: [UInt8]
+        do throws(FileError) {
+            octets = try FileReading.octets(root + path, cap: maxOctets)
+        } catch {
+            return LoadResult(whole: path, "expected a readable file, found \(error.found)")
+        }
+        guard let folder = FileReading.folder(of: path) else {
+            return LoadResult(whole: path, "expected an absolute path, found another")
+        }
+        return read(
+            octets, file: path, folder: folder, root: root, for: role, as: user, machineName: MachineName.current)
+    }
+
     /// Reads a configuration from memory.
     /// - Parameter file: what it is called in problems.
     /// - Parameter folder: where its relative paths begin, absolute.
@@ -95,8 +115,8 @@ public final class Configuration: Sendable {
     }
 
     static func read(
-        _ octets: [UInt8], file: String, folder: String, for role: ConfigurationRole, as user: UserIdentity?,
-        machineName: () -> DomainName
+        _ octets: [UInt8], file: String, folder: String, root base: String = "", for role: ConfigurationRole,
+        as user: UserIdentity?, machineName: () -> DomainName
     ) -> LoadResult {
         let root: TomlTable
         do throws(TomlSyntaxError) {
@@ -109,7 +129,7 @@ public final class Configuration: Sendable {
             return LoadResult(problem)
         }
         var decoder = SchemaDecoder(
-            schema: schema, reader: ValueReader(file: file, folder: folder),
+            schema: schema, reader: ValueReader(file: file, folder: folder, root: base),
             files: { role.files(of: $0, as: user) })
         let configuration = Configuration(
             &decoder, root, user: user ?? judgedUser(for: role), machineName: machineName)

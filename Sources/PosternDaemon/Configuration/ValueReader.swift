@@ -7,6 +7,8 @@ struct ValueReader {
     let file: String
     /// The configuration's folder, absolute; relative paths begin there.
     let folder: String
+    /// A folder that stands for `/`; empty for the system itself.
+    let root: String
     /// The key that is read now, such as `host.networks`.
     var keyPath = ""
     /// Whether files that the table names are opened. A daemon opens those of its own tables only.
@@ -20,9 +22,10 @@ struct ValueReader {
     /// Most problems that are told. A configuration with more is some other file.
     static let maxProblems = 1000
 
-    init(file: String, folder: String) {
+    init(file: String, folder: String, root: String = "") {
         self.file = file
         self.folder = folder
+        self.root = root
     }
 
     /// Notes a problem of the key that is read now.
@@ -86,6 +89,8 @@ struct ValueReader {
 
     /// An absolute path for one that the configuration gives.
     func path(_ text: String) -> String {
-        text.hasPrefix("/") ? text : "\(folder == "/" ? "" : folder)/\(text)"
+        let path = text.hasPrefix("/") ? text : "\(folder == "/" ? "" : folder)/\(text)"
+        // What packages bring is the system's own, and in no backup.
+        return path.hasPrefix("/usr/") ? path : root + path
     }
 }
