@@ -15,6 +15,4 @@ static inline int pst_tls_server_name(SSL *connection, const char *name) {
     return (int)SSL_set_tlsext_host_name(connection, name);
 }
 
-static inline unsigned long pst_last_error(void) { return ERR_peek_last_error(); }
-
 #endif

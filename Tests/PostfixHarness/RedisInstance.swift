@@ -167,7 +167,8 @@ public final class RedisCertificates: Sendable {
             $new -x509 -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
             $new -subj /CN=store -keyout server.key -out server.csr
             printf 'subjectAltName=%s\\n' '\(names.joined(separator: ","))' >names
-            openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem
+            openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names \\
+                -out server.pem
             chmod 644 *.key *.pem
             """
         let made = try Program.run("/bin/sh", ["-c", script])

@@ -1,7 +1,8 @@
 // A Redis or Valkey server that several hosts share, for all threads of a process: a command is one round trip within
 // the store's timeout, connecting included, or a failure by then. After a failure nobody waits for the store until a
-// thread of its own has seen it work again (StoreKeeper). Nothing here knows what is kept in it; that is SharedGreylist's
-// and SharedLimits'. Not for clusters, nor for anything that must not be lost: Redis answers before it has written.
+// thread of its own has seen it work again (StoreKeeper). Nothing here knows what is kept in it; that is
+// SharedGreylist's and SharedLimits'. Not for clusters, nor for anything that must not be lost: Redis answers before
+// it has written.
 
 internal import Glibc
 public import PosternAdmission
@@ -46,11 +47,23 @@ public final class SharedStore: Sendable {
     public func run(
         _ script: StoreScript, keys: [[UInt8]], arguments: [[UInt8]]
     ) throws(StoreFailure) -> StoreReply {
-        do {
-            return try command(script.call(keys: keys, arguments: arguments))
+        var wasSent = false
+        return try run(script, keys: keys, arguments: arguments, wasSent: &wasSent)
+    }
+
+    /// Runs a script, and tells what is known of it when it fails.
+    /// - Parameter wasSent: whether it left this host: then nobody knows whether it ran.
+    public func run(
+        _ script: StoreScript, keys: [[UInt8]], arguments: [[UInt8]], wasSent: inout Bool
+    ) throws(StoreFailure) -> StoreReply {
+        do throws(StoreFailure) {
+            let call = script.call(keys: keys, arguments: arguments)
+            return try self.commands([call], within: nil, wasSent: &wasSent).first ?? .null  // as many as were asked
         } catch .refused(.unknownScript, _) {
             // It has restarted, or somebody else is master now. The text makes it known there.
-            return try command(script.evaluation(keys: keys, arguments: arguments))
+            wasSent = false
+            let call = script.evaluation(keys: keys, arguments: arguments)
+            return try self.commands([call], within: nil, wasSent: &wasSent).first ?? .null
         }
     }
 
@@ -65,9 +78,16 @@ public final class SharedStore: Sendable {
     public func commands(
         _ commands: [[[UInt8]]], within limit: Duration? = nil
     ) throws(StoreFailure) -> [StoreReply] {
+        var wasSent = false
+        return try self.commands(commands, within: limit, wasSent: &wasSent)
+    }
+
+    private func commands(
+        _ commands: [[[UInt8]]], within limit: Duration?, wasSent: inout Bool
+    ) throws(StoreFailure) -> [StoreReply] {
         let started = StoreDeadline.now()
         do throws(StoreFailure) {
-            let replies = try exchange(commands, within: limit ?? timeout)
+            let replies = try exchange(commands, within: limit ?? timeout, &wasSent)
             histograms.observe(.roundTrip, nanoseconds: StoreDeadline.now().nanoseconds - started.nanoseconds)
             counters.count(.roundTrips)
             var values: [StoreReply] = []
@@ -81,7 +101,7 @@ public final class SharedStore: Sendable {
     }
 
     private func exchange(
-        _ commands: [[[UInt8]]], within limit: Duration
+        _ commands: [[[UInt8]]], within limit: Duration, _ wasSent: inout Bool
     ) throws(StoreFailure) -> [Result<StoreReply, StoreFailure>] {
         let deadline = StoreDeadline.after(limit)
         while true {
@@ -102,6 +122,7 @@ public final class SharedStore: Sendable {
                     throw error
                 }
             }
+            wasSent = true
             do throws(StoreFailure) {
                 let replies = try connection.exchange(commands, until: deadline, timeout: limit)
                 for case .failure(let failure) in replies where failure.isOfTheStore {
@@ -125,16 +146,16 @@ public final class SharedStore: Sendable {
         case .malformed: counters.count(.malformed)
         case .resting: counters.count(.resting)
         case .refused(.unknownScript, _): counters.count(.unknownScripts)
-        case .refused(let refusal, let words):
+        case .refused:
             counters.count(.refusals)
-            guard refusal == .command else { return }
+            guard !failure.isOfTheStore else { return }  // the keeper has said it
             let isDue = nextRefusalWarning.withLock { next in
                 let now = StoreDeadline.now()
                 guard now > next else { return false }
                 next = StoreDeadline(nanoseconds: now.nanoseconds &+ Self.refusalWarningInterval.nanoseconds)
                 return true
             }
-            if isDue { log.warning("store \(url): it says \"\(words)\"; this host decided by itself") }
+            if isDue { log.warning("store \(url): \(failure); this host decided by itself") }
         }
     }
 
@@ -143,8 +164,8 @@ public final class SharedStore: Sendable {
     /// A ledger calls it once for each decision that it made by itself since the store failed.
     public func countLocalDecision() { counters.count(.local) }
 
-    /// What runs, on a thread of the store's, each time it works again after it has failed: what was decided meanwhile can
-    /// be told to it. It must not keep the store alive by what it captures.
+    /// What runs, on a thread of the store's, each time it works again after it has failed: what was decided meanwhile
+    /// can be told to it. It must not keep the store alive by what it captures.
     public func onReturn(_ body: @escaping @Sendable () -> Void) { keeper.onReturn(body) }
 
     /// Whether it worked when it was last used, or tried.

@@ -69,6 +69,10 @@ struct StoreReader: ~Copyable {
 
     private func complaint() -> StoreFailure {
         let words = String(cString: pst_reader_error(reader))
+        // pst_array made none.
+        guard words != "Out of memory" else {
+            return .malformed("an array of its reply has more than \(PST_MAX_ELEMENTS) elements")
+        }
         return .malformed(
             "what it sends is not Redis' protocol (\(StoreFailure.printable(words.utf8))): "
                 + "store.url must name a Redis or Valkey server, with rediss:// where it speaks TLS")

@@ -5,13 +5,15 @@ internal import Glibc
 
 /// What a connection is made of, found out by the keeper.
 struct StoreTarget: Sendable {
-    let addresses: [StoreAddress]
+    var addresses: [StoreAddress]
     /// Nil for a connection without.
     let tls: StoreTLS?
     /// Nil where there is no password.
     let password: [UInt8]?
     let user: String?
     let database: Int
+    /// The keeper has seen it work.
+    var isProven = false
     /// Connections of an older one are not used again.
     var generation: UInt64 = 0
 }
@@ -19,10 +21,12 @@ struct StoreTarget: Sendable {
 final class StoreConnection: @unchecked Sendable {
     // Unchecked: the pool hands it to one thread at a time, under its lock.
     private let socket: StoreSocket
-    private var reader: StoreReader
-    private var tls: StoreTLS.Session?
+    private let reader: StoreReader
+    private let tls: StoreTLS.Session?
     let generation: UInt64
     private var output: [UInt8] = []
+    /// It has sent something, or has been known to: it speaks what we speak.
+    private var hasAnswered: Bool
 
     /// Most octets of the replies to one call.
     static let maxReplyOctets = 4 << 20
@@ -34,6 +38,7 @@ final class StoreConnection: @unchecked Sendable {
         socket = try StoreSocket(to: target.addresses, until: deadline, timeout: timeout)
         reader = try StoreReader()
         generation = target.generation
+        hasAnswered = target.isProven
         tls = try target.tls.map { (tls) throws(StoreFailure) in try tls.session() }
         try shakeHands(until: deadline, timeout: timeout)
         var greeting: [[[UInt8]]] = []
@@ -45,6 +50,9 @@ final class StoreConnection: @unchecked Sendable {
         guard !greeting.isEmpty else { return }
         for reply in try exchange(greeting, until: deadline, timeout: timeout) { _ = try reply.get() }
     }
+
+    /// Where it is connected to.
+    var address: StoreAddress { socket.address }
 
     /// Whether it can be used again: the server has not closed it, nor sent what nobody asked for.
     var isQuiet: Bool { socket.isQuiet }
@@ -67,7 +75,12 @@ final class StoreConnection: @unchecked Sendable {
                 replies.append(reply)
             }
             if replies.count == commands.count { return replies }
-            received += try read(until: deadline, timeout: timeout)
+            do {
+                received += try read(until: deadline, timeout: timeout)
+            } catch .unreachable(let text) where !hasAnswered {
+                throw .unreachable("\(text) before its first answer: store.url wants rediss:// where it speaks TLS")
+            }
+            hasAnswered = true
             guard received <= Self.maxReplyOctets else {
                 throw .malformed("its reply is longer than \(Self.maxReplyOctets) octets")
             }
@@ -75,20 +88,53 @@ final class StoreConnection: @unchecked Sendable {
     }
 
     private func shakeHands(until deadline: StoreDeadline, timeout: Duration) throws(StoreFailure) {
+        guard let tls else { return }
+        while true {
+            let isDone: Bool
+            do throws(StoreFailure) {
+                isDone = try tls.shakeHands()
+            } catch {
+                // Our alert tells the server why; that it could not be sent is of no more use to anybody.
+                do throws(StoreFailure) { try send(tls.pending(), until: deadline, timeout: timeout) } catch {}
+                throw error
+            }
+            try send(tls.pending(), until: deadline, timeout: timeout)
+            if isDone { return }
+            do {
+                try socket.receive(until: deadline, timeout: timeout) { (octets) throws(StoreFailure) in
+                    hasAnswered = true
+                    try tls.take(octets)
+                }
+            } catch .timeout(let time) where !hasAnswered {
+                // A server without TLS waits for the end of what it takes for a long line.
+                throw .unreachable("it did not answer the TLS handshake within \(time.inWords): does it speak TLS?")
+            }
+        }
     }
 
     private func write(until deadline: StoreDeadline, timeout: Duration) throws(StoreFailure) {
-        let octets = output
+        guard let tls else { return try send(output, until: deadline, timeout: timeout) }
+        let plain = output
+        try plain.span.bytes.withUnsafeBytes { (octets) throws(StoreFailure) in try tls.write(octets) }
+        try send(tls.pending(), until: deadline, timeout: timeout)
+    }
+
+    private func send(_ octets: [UInt8], until deadline: StoreDeadline, timeout: Duration) throws(StoreFailure) {
+        guard !octets.isEmpty else { return }
         try octets.span.bytes.withUnsafeBytes { (octets) throws(StoreFailure) in
             try socket.send(octets, until: deadline, timeout: timeout)
         }
     }
 
+    /// - Returns: how many octets came from the wire.
     private func read(until deadline: StoreDeadline, timeout: Duration) throws(StoreFailure) -> Int {
         var count = 0
         try socket.receive(until: deadline, timeout: timeout) { (octets) throws(StoreFailure) in
             count = octets.count
-            try reader.feed(octets)
+            guard let tls else { return try reader.feed(octets) }
+            try tls.take(octets)
+            try tls.read { (octets) throws(StoreFailure) in try reader.feed(octets) }
+            try send(tls.pending(), until: deadline, timeout: timeout)  // what TLS itself answers
         }
         return count
     }

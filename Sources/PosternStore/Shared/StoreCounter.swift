@@ -3,7 +3,7 @@
 internal import PosternMail
 
 enum StoreCounter: Int, CounterSet {
-    case roundTrips, timeouts, unreachable, malformed, refusals, resting, unknownScripts, openings, probeFailures, local
+    case roundTrips, timeouts, unreachable, malformed, refusals, resting, unknownScripts, openings, failedTries, local
 
     var name: CounterName {
         func failure(_ kind: String) -> CounterName { CounterName("postern_shared_store_failures_total", "kind", kind) }
@@ -16,7 +16,7 @@ enum StoreCounter: Int, CounterSet {
         case .resting: failure("resting")
         case .unknownScripts: CounterName("postern_shared_store_unknown_scripts_total")
         case .openings: CounterName("postern_shared_store_outages_total")
-        case .probeFailures: CounterName("postern_shared_store_failed_tries_total")
+        case .failedTries: CounterName("postern_shared_store_failed_tries_total")
         case .local: CounterName("postern_shared_store_local_decisions_total")
         }
     }

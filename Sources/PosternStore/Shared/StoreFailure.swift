@@ -47,7 +47,8 @@ extension StoreFailure {
     var isOfTheStore: Bool {
         switch self {
         case .timeout, .unreachable, .malformed: true
-        case .refused(let refusal, _): refusal != .command && refusal != .unknownScript
+        // What this user may not do says little about what else it may: a try of the keeper's tells.
+        case .refused(let refusal, _): ![.command, .unknownScript, .permission].contains(refusal)
         case .resting: false
         }
     }
@@ -58,13 +59,13 @@ extension StoreFailure {
         let kind = text.prefix { $0 != " " }
         let refusal: Refusal =
             switch kind {
-            case "READONLY", "MASTERDOWN", "UNKILLABLE": kind == "UNKILLABLE" ? .busy : .readOnly
+            case "READONLY", "MASTERDOWN": .readOnly
             case "OOM": .full
             case "MISCONF", "NOREPLICAS": .unsafe
             case "NOAUTH", "WRONGPASS": .password
             case "NOPERM": .permission
             case "LOADING": .loading
-            case "BUSY": .busy
+            case "BUSY", "UNKILLABLE": .busy
             case "MOVED", "ASK", "CROSSSLOT", "CLUSTERDOWN", "TRYAGAIN": .cluster
             case "DENIED": .turnedAway
             case "NOSCRIPT": .unknownScript
@@ -102,6 +103,17 @@ extension StoreFailure {
     }
 }
 
+extension StoreFailure {
+    /// Whether an admin would call it the same trouble.
+    func isLike(_ other: StoreFailure) -> Bool {
+        switch (self, other) {
+        case (.timeout, .timeout), (.unreachable, .unreachable), (.malformed, .malformed), (.resting, .resting): true
+        case (.refused(let ours, _), .refused(let theirs, _)): ours == theirs
+        default: false
+        }
+    }
+}
+
 extension StoreFailure: CustomStringConvertible {
     public var description: String {
         switch self {
@@ -121,7 +133,7 @@ extension StoreFailure.Refusal {
         case .full: "its maxmemory is used up; raise it, or look what else is kept there"
         case .unsafe: "it takes no writes until that is mended there"
         case .password: "store.password_file and store.user must be what it expects"
-        case .permission: "the user needs +@all -@dangerous on the keys postern:*"
+        case .permission: "the user needs ~postern:* +@all -@dangerous +role"
         case .loading: "it has just started and reads its data"
         case .busy: "a script of somebody else's holds it"
         case .cluster: "a Redis Cluster is not supported; use one server, or Sentinels"

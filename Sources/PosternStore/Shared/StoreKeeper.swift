@@ -1,5 +1,6 @@
-// The thread that looks after a shared store's circuit: it finds the server, and while the circuit is open it tries it
-// from time to time, so that no decision ever does. Names are looked up, Sentinels asked and the password read here.
+// The thread that looks after a shared store's circuit: it finds the server (StoreFinder), and while the circuit is
+// open it tries it from time to time, so that no decision ever does. One warning when the circuit opens, one line when
+// it closes again.
 
 internal import Glibc
 internal import PosternAdmission
@@ -15,6 +16,7 @@ final class StoreKeeper: Sendable {
     let counters: CounterSink<StoreCounter>
     private let trouble = Signal()
     private let isEnding = Atomic(false)
+    private let finder: StoreFinder
     private let outage = Mutex(Outage())
     private let returns = Mutex<[@Sendable () -> Void]>([])
 
@@ -24,7 +26,7 @@ final class StoreKeeper: Sendable {
         var closed: StoreDeadline?
     }
 
-    /// What one try may take for finding the server and connecting to it; the command itself has the store's timeout.
+    /// What one try may take for connecting and logging in; the command itself has the store's timeout.
     static let findingTime = Duration.seconds(5)
     /// What a try does: that writes are taken and scripts run is seen only by one that writes.
     static let probe = StoreScript(
@@ -37,6 +39,7 @@ final class StoreKeeper: Sendable {
     ) {
         (self.url, self.settings, self.pauses, self.log, self.counters) = (url, settings, pauses, log, counters)
         pool = StorePool(timeout: settings.timeout)
+        finder = StoreFinder(url, settings)
     }
 
     /// Starts the thread, which ends some time after `end`.
@@ -58,7 +61,13 @@ final class StoreKeeper: Sendable {
 
     /// A command has failed in a way that the next would too.
     func opened(_ failure: StoreFailure, generation: UInt64?) {
-        guard pool.open(failure, generation: generation) else { return }
+        switch pool.open(failure, generation: generation) {
+        case .ignored: return
+        case .still(let before):
+            if !failure.isLike(before) { log.info("store \(url): now \(failure)") }
+            return
+        case .new: break
+        }
         counters.count(.openings)
         outage.withLock { $0.localBefore = counters[.local] }
         log.warning(
@@ -93,32 +102,45 @@ final class StoreKeeper: Sendable {
 
     private func tryOnce() {
         do throws(StoreFailure) {
-            let target = try find()
+            var target = try finder.find()
             let connection = try StoreConnection(
                 to: target, until: .after(Self.findingTime), timeout: Self.findingTime)
-            // With the time that a decision has: a store that is too slow for them stays away.
-            let words = Self.probe.evaluation(keys: [Self.probeKey], arguments: [Array("\(getpid())".utf8)])
-            let replies = try connection.exchange(
-                [words], until: .after(settings.timeout), timeout: settings.timeout)
-            for reply in replies { _ = try reply.get() }
+            // The others of its addresses come after the one that works.
+            target.addresses.removeAll { $0 == connection.address }
+            target.addresses.insert(connection.address, at: 0)
+            try probe(connection)
+            target.isProven = true
             guard !isEnding.load(ordering: .relaxed) else { return }
-            let since = pool.close(target)
-            outage.withLock { $0.closed = .after(pauses.upperBound) }
-            guard let since else { return }
-            let local = counters[.local] &- outage.withLock { $0.localBefore }
-            let time = Duration.nanoseconds(StoreDeadline.now().nanoseconds - since.nanoseconds)
-            log.info("store \(url): it answers again after \(time.inWords); \(local) decisions were this host's own")
-            for body in returns.withLock({ $0 }) { body() }
+            works(target)
         } catch {
-            counters.count(.probeFailures)
+            finder.forget()
+            guard !isEnding.load(ordering: .relaxed) else { return }
+            counters.count(.failedTries)
             opened(error, generation: nil)
         }
     }
 
-    private func find() throws(StoreFailure) -> StoreTarget {
-        guard let server = url.servers.first else { throw .unreachable("no server is named") }
-        return StoreTarget(
-            addresses: try StoreAddress.of(server), tls: nil, password: nil, user: settings.user,
-            database: url.database)
+    /// With the time that a decision has: a store that is too slow for them stays away.
+    private func probe(_ connection: StoreConnection) throws(StoreFailure) {
+        var words = [Self.probe.evaluation(keys: [Self.probeKey], arguments: [Array("\(getpid())".utf8)])]
+        if url.scheme == .sentinel { words.append([Array("ROLE".utf8)]) }
+        let replies = try connection.exchange(words, until: .after(settings.timeout), timeout: settings.timeout)
+        for reply in replies { _ = try reply.get() }
+        guard url.scheme == .sentinel else { return }
+        // A server that was the master until a moment ago still takes writes, which nobody will ever see.
+        let role = try replies.last?.get().array?.first?.text
+        guard role == "master" else {
+            throw .unreachable("the Sentinels name a server whose role is \(role ?? "unknown"): they may be choosing")
+        }
+    }
+
+    private func works(_ target: StoreTarget) {
+        let since = pool.close(target)
+        outage.withLock { $0.closed = .after(pauses.upperBound) }
+        guard let since else { return }
+        let local = counters[.local] &- outage.withLock { $0.localBefore }
+        let time = Duration.nanoseconds(StoreDeadline.now().nanoseconds - since.nanoseconds)
+        log.info("store \(url): it answers again after \(time.inWords); \(local) decisions were this host's own")
+        for body in returns.withLock({ $0 }) { body() }
     }
 }

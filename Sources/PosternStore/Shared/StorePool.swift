@@ -47,7 +47,9 @@ final class StorePool: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    private func withLock<Result>(_ body: (inout State) throws(StoreFailure) -> Result) throws(StoreFailure) -> Result {
+    private func withLock<Result, Failure>(
+        _ body: (inout State) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return try body(&state)
@@ -92,71 +94,77 @@ final class StorePool: @unchecked Sendable {
     }
 
     func giveBack(_ connection: StoreConnection) {
-        // Outside of the lock if it is the last reference: closing takes its time.
-        _ = try? withLock { state in  // nothing in it throws
+        withLock { state in
             state.taken -= 1
-            if connection.generation == state.generation { state.idle.append(connection) }
+            if connection.generation == state.generation, case .closed = state.circuit {
+                state.idle.append(connection)
+            }  // else it is closed by its last owner, after the lock
             if state.waiting > 0 { pthread_cond_signal(changed) }
         }
     }
 
     func drop() {
-        _ = try? withLock { state in  // nothing in it throws
+        withLock { state in
             state.taken -= 1
             if state.waiting > 0 { pthread_cond_signal(changed) }
         }
     }
 
     /// The store has failed: nobody uses it until `close`.
-    /// - Parameter generation: of the connection that failed; an older one than now says nothing.
-    /// - Returns: whether it was closed until now.
-    func open(_ failure: StoreFailure, generation: UInt64?) -> Bool {
+    /// - Parameter generation: of the connection that failed; an older one than now says nothing. Nil: of any.
+    func open(_ failure: StoreFailure, generation: UInt64?) -> Opening {
         var old: [StoreConnection] = []  // they are closed after the lock
-        let isNew = try? withLock { state in  // nothing in it throws
-            if let generation, generation != state.generation { return false }
-            if case .open(_, let since) = state.circuit {
+        return withLock { state in
+            if let generation, generation != state.generation { return .ignored }
+            if case .open(let before, let since) = state.circuit {
                 state.circuit = .open(failure, since: since)
-                return false
+                return .still(before)
             }
             state.circuit = .open(failure, since: .now())
             swap(&old, &state.idle)
             pthread_cond_broadcast(changed)
-            return true
+            return .new
         }
-        old.removeAll()
-        return isNew ?? false
+    }
+
+    enum Opening {
+        case new
+        /// It was open, for this reason.
+        case still(StoreFailure)
+        /// The failure was an older connection's.
+        case ignored
     }
 
     /// The store works: everybody may use it again.
     /// - Returns: since when the circuit was open; nil where it was not.
     func close(_ target: StoreTarget) -> StoreDeadline? {
-        (try? withLock { state in  // nothing in it throws
+        var old: [StoreConnection] = []  // they are closed after the lock
+        return withLock { state in
             var since: StoreDeadline?
             if case .open(_, let moment) = state.circuit { since = moment }
             var target = target
             target.generation = state.generation &+ 1
             state.generation = target.generation
-            state.idle.removeAll()
+            swap(&old, &state.idle)
             state.circuit = .closed(target)
             pthread_cond_broadcast(changed)
             return since
-        }) ?? nil
+        }
     }
 
     /// Why it rests; nil while it works.
-    var failure: (StoreFailure, since: StoreDeadline)? {
-        (try? withLock { state in  // nothing in it throws
-            if case .open(let failure, let since) = state.circuit { return (failure, since) }
-            return nil
-        }) ?? nil
+    var failure: StoreFailure? {
+        withLock { state in
+            if case .open(let failure, _) = state.circuit { failure } else { nil }
+        }
     }
 
     var isClosed: Bool {
-        (try? withLock { state in  // nothing in it throws
-            if case .closed = state.circuit { return true }
-            return false
-        }) ?? false
+        withLock { state in
+            if case .closed = state.circuit { true } else { false }
+        }
     }
 
-    var connections: Int { (try? withLock { $0.idle.count + $0.taken }) ?? 0 }  // nothing in it throws
+    /// In use and idle.
+    var connections: Int { withLock { $0.idle.count + $0.taken } }
 }

@@ -1,10 +1,12 @@
-// One TCP connection to a shared store's server, below protocol and TLS. Every call ends at its deadline: the descriptor
-// is non-blocking and waits are poll(2)'s. No SIGPIPE is ever raised, and no child inherits it.
+// One TCP connection to a shared store's server, below protocol and TLS. Every call ends at its deadline: the
+// descriptor is non-blocking and waits are poll(2)'s. No SIGPIPE is ever raised, and no child inherits it.
 
 internal import Glibc
 
 struct StoreSocket: ~Copyable {
     private let descriptor: Int32
+    /// Whom it is connected to.
+    let address: StoreAddress
 
     /// Octets that one read takes at most.
     static let readSize = 16_384
@@ -13,7 +15,10 @@ struct StoreSocket: ~Copyable {
 
     deinit { close(descriptor) }  // an error leaves nothing to be done: the descriptor is gone anyway
 
-    private init(owning descriptor: Int32) { self.descriptor = descriptor }
+    private init(owning descriptor: Int32, to address: StoreAddress) {
+        self.descriptor = descriptor
+        self.address = address
+    }
 
     /// Connects to the first of the addresses that takes the connection.
     init(to addresses: [StoreAddress], until deadline: StoreDeadline, timeout: Duration) throws(StoreFailure) {
@@ -38,7 +43,7 @@ struct StoreSocket: ~Copyable {
         let kind = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
         let descriptor = socket(address.family, kind, 0)
         guard descriptor >= 0 else { throw .system("socket") }
-        let made = StoreSocket(owning: descriptor)
+        let made = StoreSocket(owning: descriptor, to: address)
         made.set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)  // a command is one write; nothing is gained by waiting for more
         made.set(SOL_SOCKET, SO_KEEPALIVE, 1)
         made.set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, keepAlive)
