@@ -75,7 +75,7 @@ let package = Package(
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),  // its pkg-config flags are prohibited here
         system("CTLS", pkgConfig: "libssl", apt: "libssl-dev"),
         system("CZlib", pkgConfig: "zlib", apt: "zlib1g-dev"),
-        system("CArchive", pkgConfig: "libarchive", apt: "libarchive-dev"),
+        .target(name: "CArchive", linkerSettings: [.linkedLibrary("archive")]),  // apt: libarchive-dev
         .target(name: "CToml", cxxSettings: [.define("TOML_EXCEPTIONS", to: "0")]),
         // Tests, and what they share.
         .target(name: "TestSupport", dependencies: ["PosternMail", "PosternDNS"], path: "Tests/Support", swiftSettings: settings),

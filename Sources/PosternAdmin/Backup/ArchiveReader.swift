@@ -198,11 +198,11 @@ private final class ArchiveMembers {
     func next() throws(CommandFailure) -> Member? {
         var entry: OpaquePointer?
         let status = archive_read_next_header(archive, &entry)
-        if status == ARCHIVE_EOF {
+        if status == PST_ARCHIVE_EOF {
             guard body.isAtEnd else { throw input.damaged("expected the archive's end, found more octets") }
             return nil
         }
-        guard status == ARCHIVE_OK, let entry, let name = archive_entry_pathname(entry) else { throw failure }
+        guard status == PST_ARCHIVE_OK, let entry, let name = archive_entry_pathname(entry) else { throw failure }
         let path = String(cString: name)
         let isPlain =
             archive_entry_filetype(entry) == PST_AE_IFREG && archive_entry_hardlink(entry) == nil
@@ -225,7 +225,7 @@ private final class ArchiveMembers {
     }
 
     private func check(_ status: Int32) throws(CommandFailure) {
-        guard status == ARCHIVE_OK else { throw failure }
+        guard status == PST_ARCHIVE_OK else { throw failure }
     }
 
     private var failure: CommandFailure {

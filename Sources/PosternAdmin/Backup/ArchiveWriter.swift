@@ -97,7 +97,7 @@ final class ArchiveWriter {
     }
 
     private func check(_ status: Int32, _ operation: String) throws(CommandFailure) {
-        guard status == ARCHIVE_OK else { throw failure(operation) }
+        guard status == PST_ARCHIVE_OK else { throw failure(operation) }
     }
 
     private func failure(_ operation: String) -> CommandFailure {
