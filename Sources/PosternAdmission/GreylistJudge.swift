@@ -103,7 +103,7 @@ public struct GreylistJudge: GreylistChecking {
                 case .triplet: "this client has come back with this sender and recipient\(wait)"
                 case .domainTriplet: "\(domain) has come back with this sender and recipient, by SPF\(wait)"
                 }
-            return PolicyFinding(.greylist, .pass, reason: text, isShadow: settings.shadow)
+            return PolicyFinding(.greylist, .pass, reason: text, isShadow: settings.shadow, memory: answer)
         case .wait(let remaining, _):
             let isNew = remaining >= settings.delay
             // Rounded up: who comes back then has waited long enough.
@@ -115,11 +115,12 @@ public struct GreylistJudge: GreylistChecking {
             return PolicyFinding(
                 .greylist, .defer,
                 reason: "\(isNew ? "first try" : "too early") of \(asked.client)\(identity); \(seconds) s left",
-                answer: .deferIfPermit(reply), isShadow: settings.shadow)
+                answer: .deferIfPermit(reply), isShadow: settings.shadow, memory: answer)
         case .needsIdentity, .unavailable:
             // Fail safe for mail: the ledger has said in the log what is wrong.
             return PolicyFinding(
-                .greylist, .pass, reason: "greylisting's memory is not available", isShadow: settings.shadow)
+                .greylist, .pass, reason: "greylisting's memory is not available", isShadow: settings.shadow,
+                memory: answer)
         }
     }
 }

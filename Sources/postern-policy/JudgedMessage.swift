@@ -2,14 +2,20 @@
 // recipient. What a request is worth is PolicyJudge's; here it becomes an answer, a line in the log, and counts.
 
 import PosternAdmission
+import PosternDaemon
 import PosternMail
 import PosternPolicy
 
 final class JudgedMessage: PolicyTransaction {
     private let service: PolicyService
     private var facts = InstanceFacts()
+    private let recorder: RequestRecorder?
 
-    init(service: PolicyService) { self.service = service }
+    /// - Parameter recorder: keeps what is judged, if it is to be kept.
+    init(service: PolicyService, recorder: RequestRecorder? = nil) {
+        self.service = service
+        self.recorder = recorder
+    }
 
     func answer(_ request: PolicyRequest) -> PolicyOutcome {
         let (lists, senderPolicy) = (facts.lists, facts.senderPolicy)
@@ -17,8 +23,22 @@ final class JudgedMessage: PolicyTransaction {
         service.counters.count(verdict)
         if let found = facts.lists, found != lists { service.counters.count(found.lists) }
         if let found = facts.senderPolicy, senderPolicy == nil { service.counters.count(CheckCounter(found.result)) }
+        record(request, verdict, before: (lists, senderPolicy))
         guard Self.isWorthALine(verdict, request) else { return .silent(verdict.answer) }
         return .logged(verdict.answer, as: verdict.word, text: verdict.logText)
+    }
+
+    /// Keeps the request, with what was found out for it; what was known of its message before is in an earlier record.
+    private func record(
+        _ request: PolicyRequest, _ verdict: PolicyVerdict, before: (lists: DNSBLFinding?, senderPolicy: SPFFinding?)
+    ) {
+        guard let recorder, recorder.isRecording else { return }
+        recorder.record(
+            RecordedRequest(
+                .policy, at: service.now(), request, RecordedDecision(verdict),
+                lists: facts.lists != before.lists ? facts.lists?.heard : nil,
+                senderPolicy: before.senderPolicy == nil ? facts.senderPolicy : nil,
+                greylist: verdict.findings.last { $0.check == .greylist }?.memory))
     }
 
     /// A line for each recipient that was looked at, and for whatever is not let go on.

@@ -12,6 +12,7 @@ struct PolicyDaemon: RunningDaemon {
     /// What new messages begin with; one under way keeps what it began with (DESIGN §1, rule 6).
     private let service: Snapshot<PolicyService>
     private let greylist: GreylistStore
+    private let recorder: RequestRecorder
     private let lists: ListWatch
     private let client: DNSClient
     private let log: any LogSink
@@ -21,13 +22,14 @@ struct PolicyDaemon: RunningDaemon {
 
     var counters: [CounterReading] {
         let service = service.current
-        return server.counters(of: "policy") + service.counters.readings
+        return server.counters(of: "policy") + service.counters.readings + recorder.counters
             + (service.greylists ? GreylistReadings.of(greylist) : [])
     }
 
     var gauges: [CounterReading] {
         let service = service.current
-        return ListReadings.of(service.health) + (service.greylists ? greylist.health.readings(of: "greylist") : [])
+        return ListReadings.of(service.health) + recorder.gauges
+            + (service.greylists ? greylist.health.readings(of: "greylist") : [])
     }
 
     var histograms: [HistogramReading] {
@@ -36,6 +38,7 @@ struct PolicyDaemon: RunningDaemon {
 
     func adopt(_ configuration: Configuration) {
         PolicyTime.refreshZone()
+        recorder.adopt(configuration.record)
         do throws(ExpressionError) {
             let next = try Self.service(configuration, after: service.current, greylist, client, log)
             if next.greylists, !service.current.greylists { greylist.open() }
@@ -56,6 +59,7 @@ struct PolicyDaemon: RunningDaemon {
         server.stop()
         lists.stop()
         socket.remove()
+        recorder.close()
         greylist.close()
     }
 
@@ -69,8 +73,11 @@ struct PolicyDaemon: RunningDaemon {
         let service = Snapshot(first)
         let socket = try resources.policySocket(
             at: configuration.listen.policy, key: "listen.policy", mode: configuration.listen.mode)
+        let recorder = RequestRecorder(
+            .policy, folder: configuration.state.directory, log: log, now: WallClock.now)
+        recorder.adopt(configuration.record)
         let server = try PolicyServer(listener: Socket(owning: socket.descriptor), log: log) { _ in
-            JudgedMessage(service: service.current)
+            JudgedMessage(service: service.current, recorder: recorder)
         }
         let lists = ListWatch(service)
         try lists.start()
@@ -80,8 +87,8 @@ struct PolicyDaemon: RunningDaemon {
                 + "\(configuration.dnsbl.lists.count) DNS lists, greylisting \(configuration.greylist.clients.rawValue)"
         )
         return PolicyDaemon(
-            server: server, service: service, greylist: greylist, lists: lists, client: client, log: log,
-            socket: socket)
+            server: server, service: service, greylist: greylist, recorder: recorder, lists: lists, client: client,
+            log: log, socket: socket)
     }
 
     private static func service(

@@ -13,6 +13,7 @@ struct RateDaemon: RunningDaemon {
     /// What new messages begin with; one under way keeps what it began with (DESIGN §1, rule 6).
     private let service: Snapshot<RateService>
     private let store: LimitStore
+    private let recorder: RequestRecorder
     private let log: any LogSink
     private let socket: ServedSocket
 
@@ -21,13 +22,15 @@ struct RateDaemon: RunningDaemon {
     var counters: [CounterReading] {
         let service = service.current
         return server.counters(of: "rate") + service.counters.readings + LedgerReadings.of(service.ledger)
+            + recorder.counters
     }
 
-    var gauges: [CounterReading] { store.health.readings(of: "limits") }
+    var gauges: [CounterReading] { store.health.readings(of: "limits") + recorder.gauges }
     var histograms: [HistogramReading] { server.histograms(of: "rate") }
 
     func adopt(_ configuration: Configuration) {
         let older = service.current
+        recorder.adopt(configuration.record)
         do throws(ExpressionError) {
             let next = try RateService(configuration, after: older, ledger: store, log: log, now: older.now)
             next.ledger.prepare(next.judge.terms)
@@ -47,6 +50,7 @@ struct RateDaemon: RunningDaemon {
     func stop() {
         server.stop()
         socket.remove()
+        recorder.close()
         store.close()
     }
 
@@ -61,11 +65,14 @@ struct RateDaemon: RunningDaemon {
         let service = Snapshot(first)
         let socket = try resources.policySocket(
             at: configuration.listen.rate, key: "listen.rate", mode: configuration.listen.mode)
+        let recorder = RequestRecorder(
+            .rate, folder: configuration.state.directory, log: log, now: WallClock.now)
+        recorder.adopt(configuration.record)
         let server = try PolicyServer(listener: Socket(owning: socket.descriptor), log: log) { _ in
-            LimitedMessage(service: service.current)
+            LimitedMessage(service: service.current, recorder: recorder)
         }
         try Thread.start(name: "policy") { server.run() }.detach()
         log.info("policy service on \(socket.place): \(configuration.limits.count) limits, counted in \(path)")
-        return RateDaemon(server: server, service: service, store: store, log: log, socket: socket)
+        return RateDaemon(server: server, service: service, store: store, recorder: recorder, log: log, socket: socket)
     }
 }

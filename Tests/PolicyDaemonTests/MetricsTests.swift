@@ -11,6 +11,7 @@ import Testing
     private static let others = [
         "answers_total", "repeats_total", "overloaded_total", "unanswered_total", "connections_total",
         "refused_connections_total", "faulty_requests_total", "unspeakable_answers_total", "decision_seconds",
+        "records_total",
     ].map { "postern_policy_\($0)" }
 
     @Test("each counter and histogram is declared, and nothing else")

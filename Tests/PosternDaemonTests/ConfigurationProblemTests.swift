@@ -18,7 +18,8 @@ struct ProblemRow: Sendable, CustomTestStringConvertible {
 
 /// The listed tables, as the report on an unknown one names them.
 private let known =
-    "there are [host] [listen] [state] [log] [dns] [dkim] [spf] [dmarc] [[rule]] [dnsbl] [greylist] [[limit]] [store]"
+    "there are [host] [listen] [state] [log] [dns] [dkim] [spf] [dmarc] [[rule]] [dnsbl] [greylist] [[limit]] [policy] "
+    + "[store]"
 
 @Suite("configuration problems")
 struct ConfigurationProblemTests {

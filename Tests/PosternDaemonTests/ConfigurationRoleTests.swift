@@ -21,6 +21,7 @@ struct ConfigurationRoleTests {
         ("dmarc.exception", "[[dmarc.exception]]\nauthor = [\"example.com\"]\n", [.dmarc]),
         ("dnsbl", "[dnsbl]\nbudget = \"1d\"\n", [.policy]), ("dnsbl.list", "[[dnsbl.list]]\n", [.policy]),
         ("greylist", "[greylist]\ndelay = \"3d\"\n", [.policy]), ("rule", "[[rule]]\n", [.policy]),
+        ("policy", "[policy]\nrecord = 7\n", [.policy, .rate]),
         ("limit", "[[limit]]\n", [.rate]), ("store", "[store]\nurl = \"x\"\n", [.policy, .rate]),
         ("an unknown table", "[kitchen]\n", []), ("an unknown key of one", "[kitchen]\nsink = 1\n", []),
         ("an unknown key of a judge's table", "[greylist]\nsink = 1\n", [.policy]),

@@ -57,6 +57,7 @@ struct ConfigurationValueTests {
         #expect(configuration.state.directory == "/var/lib/postern")
         #expect(configuration.dns.ttl == .zero ... .seconds(86_400) && configuration.dns.zones.isEmpty)
         #expect(configuration.store.url == nil && configuration.store.timeout == .milliseconds(100))
+        #expect(configuration.record == RecordSettings(keep: .zero, octets: 256 << 20))
         #expect(configuration.differences == "")
     }
 
@@ -170,6 +171,10 @@ struct ConfigurationValueTests {
             skip_recipients = ["/^postmaster@/"]
             shadow = true
 
+            [policy]
+            record = "7d"
+            record_size = "64MiB"
+
             [store]
             url = "rediss://store.example.net/3"
             timeout = "50ms"
@@ -204,6 +209,7 @@ struct ConfigurationValueTests {
                     expire: .seconds(14 * 86_400)))
         #expect(configuration.dkim.verification == DKIMVerificationSettings(minRSABits: 2048, maxSignatures: 3))
         #expect(configuration.dkim.keepPublished == .seconds(10 * 86_400))
+        #expect(configuration.record == RecordSettings(keep: .seconds(7 * 86_400), octets: 64 << 20))
         Self.expectJudges(configuration)
         // What is told can be read again, and then means the same.
         let told = configuration.differences

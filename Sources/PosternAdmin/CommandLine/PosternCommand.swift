@@ -37,6 +37,7 @@ struct PosternCommand: SubcommandGroup {
               postern metrics --listen 127.0.0.1:9154
               postern why 4cXk2J1hz
               postern report --since 7d
+              postern replay --since 7d --config new.toml
               postern import postscreen /etc/postfix/main.cf
               postern help dkim verify
 
@@ -58,7 +59,7 @@ struct PosternCommand: SubcommandGroup {
             CheckCommand.self, DoctorCommand.self, ShowCommand.self, StatusCommand.self, ReloadCommand.self,
             DKIMCommand.self, SPFCheck.self, DMARCDiscovery.self, JudgeCommand.self, DNSCommand.self, ExplainCommand.self,
             DNSBLCommand.self, GreylistCommand.self, LimitCommand.self, EventsCommand.self, ImportCommand.self,
-            MetricsCommand.self, WhyCommand.self, ReportCommand.self, ManualCommand.self,
+            MetricsCommand.self, WhyCommand.self, ReportCommand.self, ReplayCommand.self, ManualCommand.self,
         ])
 }
 

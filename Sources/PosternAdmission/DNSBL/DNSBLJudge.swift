@@ -82,19 +82,25 @@ public struct DNSBLJudge: DNSBLChecking {
 
         var rest = readings[...]
         var findings: [PolicyFinding] = []
+        var heard: [DNSBLHeard] = []
         for (list, inquiry) in zip(lists, inquiries) {
             switch inquiry {
             case .none(let reason): findings.append(PolicyFinding(.list(list.shown), .skipped, reason: reason))
             case .suspended(let reason):
                 findings.append(PolicyFinding(.list(list.shown), .suspended, reason: clean(reason, list)))
+                heard.append(DNSBLHeard(zone: list.shown, by: list.settings.by, answer: .suspended))
             case .ask(let name):
-                findings.append(finding(list, name, rest.popFirst() ?? nil, telling, request))
+                let came = rest.popFirst() ?? nil
+                findings.append(finding(list, name, came, telling, request))
+                if let came {
+                    heard.append(DNSBLHeard(zone: list.shown, by: list.settings.by, answer: .init(came.answer)))
+                }
             }
         }
         let score = findings.reduce(0) { $0.clamped(adding: $1.score) }
         return DNSBLFinding(
             lists: findings, score: score, isWhole: answers.allSatisfy { $0 != nil },
-            told: reason(asked, findings, total: ruleScore.clamped(adding: score), dns))
+            told: reason(asked, findings, total: ruleScore.clamped(adding: score), dns), heard: heard)
     }
 
     /// An answer as it came, and what it is believed to mean.
@@ -257,6 +263,20 @@ public struct DNSBLJudge: DNSBLChecking {
             }
         let told = found.told.map { ": \($0)" } ?? ""
         return "Service unavailable; \(subject) is listed by \(named.joined(separator: ", "))\(told)"
+    }
+}
+
+extension DNSBLHeard.Answer {
+    fileprivate init(_ answer: Answer) {
+        switch answer {
+        case .records(let records, _):
+            self = .addresses(
+                records.prefix(DNSBLReading.maxAddresses).compactMap { record in
+                    if case .a(.v4(let address)) = record { address } else { nil }
+                })
+        case .noData, .noSuchName: self = .addresses([])
+        case .temporaryFailure: self = .silent
+        }
     }
 }
 

@@ -4,6 +4,27 @@
 public import PosternDNS
 public import PosternMail
 
+/// What one list said, as it came: a fact for whoever keeps it.
+public struct DNSBLHeard: Hashable, Sendable {
+    public enum Answer: Hashable, Sendable {
+        /// The A records, IPv4; none where it lists nobody. Source: RFC 5782 §2.1.
+        case addresses([UInt32])
+        /// Late, or broken.
+        case silent
+        /// It was not asked since it was sick.
+        case suspended
+    }
+
+    /// As it may be shown: without a key.
+    public let zone: String
+    public let by: DNSBLSubject
+    public let answer: Answer
+
+    public init(zone: String, by: DNSBLSubject, answer: Answer) {
+        (self.zone, self.by, self.answer) = (zone, by, answer)
+    }
+}
+
 /// What the DNS lists say about a client and a sender: a fact that holds for all recipients of a message.
 public struct DNSBLFinding: Hashable, Sendable {
     /// One for each list that was to be asked, in the settings' order.
@@ -15,8 +36,13 @@ public struct DNSBLFinding: Hashable, Sendable {
     /// The reason that the list which counts most gives (its TXT record), printable ASCII, without keys; nil if not
     /// wanted or none.
     public let told: String?
+    /// Those that were asked and waited for, and those that are suspended, in the settings' order.
+    public let heard: [DNSBLHeard]
 
-    public init(lists: [PolicyFinding], score: Int, isWhole: Bool, told: String? = nil) {
+    public init(
+        lists: [PolicyFinding], score: Int, isWhole: Bool, told: String? = nil, heard: [DNSBLHeard] = []
+    ) {
+        self.heard = heard
         self.lists = lists
         self.score = score
         self.isWhole = isWhole

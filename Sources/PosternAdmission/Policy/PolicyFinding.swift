@@ -48,11 +48,14 @@ public struct PolicyFinding: Hashable, Sendable {
     public let isShadow: Bool
     /// DNS questions and their answers, one text each, printable; only where everything is told.
     public let exchanges: [String]
+    /// Of greylisting only: what its memory said.
+    public let memory: GreylistAnswer?
 
     public init(
         _ check: Check, _ outcome: Outcome, reason: String, score: Int = 0, answer: PolicyAnswer? = nil,
-        isShadow: Bool = false, exchanges: [String] = []
+        isShadow: Bool = false, exchanges: [String] = [], memory: GreylistAnswer? = nil
     ) {
+        self.memory = memory
         self.check = check
         self.outcome = outcome
         self.reason = reason

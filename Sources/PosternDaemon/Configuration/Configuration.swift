@@ -20,6 +20,8 @@ public final class Configuration: Sendable {
     public let rules: [RuleSettings]
     /// In the order in which they are written; none for daemons other than postern-rate.
     public let limits: [LimitSettings]
+    /// What postern-policy and postern-rate keep for `postern replay`.
+    public let record: RecordSettings
     public let store: StoreSettings
     /// The tables as they were read, for `differences`.
     let tables: [String: [TableValues]]
@@ -35,7 +37,7 @@ public final class Configuration: Sendable {
         HostTable.declaration, ListenTable.declaration, StateTable.declaration, LogTable.declaration,
         DNSTable.declaration, DKIMTable.declaration, SPFTable.declaration, DMARCTable.declaration,
         RuleTable.declaration, DNSBLTable.declaration, GreylistTable.declaration, LimitTable.declaration,
-        StoreTable.declaration,
+        PolicyTable.declaration, StoreTable.declaration,
     ]
 
     private init(_ reading: inout SchemaDecoder, _ root: TomlTable, user: UserIdentity, machineName: () -> DomainName) {
@@ -62,6 +64,7 @@ public final class Configuration: Sendable {
         rules = RuleSettings.rules(tables[RuleTable.declaration.path] ?? [], &reading.reader)
         reading.enter(LimitTable.declaration)
         limits = LimitSettings.limits(tables[LimitTable.declaration.path] ?? [], &reading.reader)
+        record = RecordSettings(values(PolicyTable.declaration))
         store = StoreSettings(values(StoreTable.declaration))
         ConfigurationAdvice.give(on: self, &reading.reader)
     }

@@ -22,8 +22,8 @@ public enum ConfigurationRole: String, Hashable, Sendable, CaseIterable {
         switch self {
         case .dkim: ["dkim"]
         case .dmarc: ["spf", "dmarc"]
-        case .policy: ["dnsbl", "greylist", "rule", "store"]
-        case .rate: ["limit", "store"]
+        case .policy: ["dnsbl", "greylist", "rule", "policy", "store"]
+        case .rate: ["limit", "policy", "store"]
         case .dns: ["dns"]
         case .check: nil
         }

@@ -8,7 +8,7 @@ public struct StateSettings: Hashable, Sendable {
 enum StateTable {
     static let directory = Key(
         "directory", .absolutePath, default: "/var/lib/postern",
-        "The folder of what the daemons remember: greylist.sqlite, facts.sqlite, limits.journal, dns.snapshot, dkim-keys."
+        "The folder of what the daemons remember: greylist.sqlite, facts.sqlite, limits.journal, dns.snapshot, dkim-keys, recorded requests."
     )
 
     static let declaration = TableDeclaration(

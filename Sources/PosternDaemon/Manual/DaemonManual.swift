@@ -48,6 +48,12 @@ extension ConfigurationRole {
         if let stateFile {
             page.entry(
                 "/var/lib/postern/\(stateFile)", "What it remembers over a restart; ask by postern(1), not by hand.")
+            if let keeper = RecordKeeper(rawValue: rawValue) {
+                page.entry(
+                    "/var/lib/postern/\(keeper.prefix)*",
+                    "Requests that it has judged, with the addresses in them, if policy.record says so; for postern "
+                        + "replay.")
+            }
         }
         page.section("See also")
         page.paragraph("postern(1), postern.toml(5)")

@@ -60,6 +60,10 @@ extension MetricFamily {
             maker.counter(
                 "postern_\(daemon)_answers_total", "Judged requests, by the answer to Postfix.", "action", answers),
             maker.counter(
+                "postern_\(daemon)_records_total", "Requests that were to be recorded (policy.record).", "outcome",
+                ["written", "dropped"]),
+            maker.gauge("postern_\(daemon)_records_octets", "Size of the files of recorded requests."),
+            maker.counter(
                 "postern_\(daemon)_repeats_total", "Requests that were told the answer to an earlier, equal one."),
             maker.counter(
                 "postern_\(daemon)_overloaded_total",
