@@ -201,7 +201,7 @@ private struct Memory {
 extension GreylistRequest {
     /// The domain that SPF has passed for, or would be asked for: the null reverse-path has none until it was asked
     /// (RFC 7208 §2.4).
-    fileprivate var candidate: DomainName? {
+    public var candidate: DomainName? {
         switch identity {
         case .domain(let name): return name
         case .none: return nil

@@ -113,6 +113,24 @@ public protocol GreylistLedger: Sendable {
     func forget(_ key: GreylistKey) throws(GreylistUnavailable) -> Int
 
     func counts() throws(GreylistUnavailable) -> GreylistCounts
+
+    /// Takes in what another ledger remembers, as `GreylistEntry.merged` has it: for moving from one ledger to another,
+    /// and to bring together what two have learnt apart. The same rows again change nothing, so that a copy which was
+    /// interrupted can go on with any page, or begin anew.
+    ///
+    /// - Returns: how many of the rows have added something.
+    func adopt(
+        _ rows: [GreylistPage.Row], times: GreylistTimes, now: UnixTime
+    ) throws(GreylistUnavailable) -> Int
+}
+
+extension GreylistLedger {
+    /// For ledgers that only ask: nothing is taken in.
+    public func adopt(
+        _ rows: [GreylistPage.Row], times: GreylistTimes, now: UnixTime
+    ) throws(GreylistUnavailable) -> Int {
+        throw GreylistUnavailable("this greylist takes in nothing from others")
+    }
 }
 
 /// Why an admin's question has no answer.

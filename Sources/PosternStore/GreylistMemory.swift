@@ -108,7 +108,7 @@ struct GreylistMemory {
             guard let key = looked.first(where: { $0.key == change.key })?.row else { continue }  // all were looked for
             if set(change.entry, for: key) { wakes = true }
         }
-        return .decided(decision.answer, wakes: wakes, isCrowded: pending * 2 > maxPending)
+        return .decided(decision.answer, wakes: wakes, isCrowded: isCrowded)
     }
 
     private mutating func recall(_ key: GreylistRowKey) throws(Missing) -> GreylistEntry? {
@@ -134,6 +134,23 @@ struct GreylistMemory {
         queue.append(key)
         return queue.count == 1 || queue.count == enough
     }
+
+    /// Takes in what another ledger has under a key.
+    /// - Returns: whether that added something; nil where the file must be asked first.
+    mutating func merge(
+        _ row: GreylistPage.Row, _ key: GreylistRowKey, _ times: GreylistTimes, now: UnixTime
+    ) -> Bool? {
+        let before: GreylistEntry?
+        do throws(Missing) { before = try recall(key) } catch { return nil }
+        asked = (times, now)
+        let after = GreylistEntry.merged(before, row.entry, under: row.key, times: times, now: now)
+        guard after != before else { return false }
+        _ = set(after, for: key)
+        return true
+    }
+
+    /// Half of what may wait to be written does.
+    var isCrowded: Bool { pending * 2 > maxPending }
 
     /// Puts in what the file has, unless something newer is here.
     mutating func load(_ key: GreylistRowKey, _ entry: GreylistEntry?, _ place: Place) {

@@ -28,9 +28,9 @@ public final class GreylistStore: GreylistLedger {
         public init() {}
     }
 
-    private let file: LedgerFile
-    private let memory: ShortLock<GreylistMemory>
-    private let writer: GreylistWriter
+    let file: LedgerFile
+    let memory: ShortLock<GreylistMemory>
+    let writer: GreylistWriter
 
     /// Keys of one decision that the file can be asked for: client, domain, and a triplet of each.
     private static let maxLookups = 4
@@ -195,14 +195,14 @@ extension GreylistStore {
     }
 
     /// Reads the file when it has all that was decided.
-    private func inWrittenFile<Result>(
+    func inWrittenFile<Result>(
         _ body: (Database) throws(DatabaseError) -> Result
     ) throws(GreylistUnavailable) -> Result {
         try flush()
         return try admin { () throws(DatabaseError) in try file.use(body) }
     }
 
-    private func admin<Result>(_ body: () throws(DatabaseError) -> Result) throws(GreylistUnavailable) -> Result {
+    func admin<Result>(_ body: () throws(DatabaseError) -> Result) throws(GreylistUnavailable) -> Result {
         do throws(DatabaseError) { return try body() } catch {
             writer.failed(error)
             throw GreylistUnavailable(error.description)

@@ -70,6 +70,22 @@ public final class InMemoryGreylist: GreylistLedger {
         }
     }
 
+    public func adopt(
+        _ rows: [GreylistPage.Row], times: GreylistTimes, now: UnixTime
+    ) throws(GreylistUnavailable) -> Int {
+        try working { entries in
+            var count = 0
+            for row in rows {
+                let before = entries[row.key]
+                let after = GreylistEntry.merged(before, row.entry, under: row.key, times: times, now: now)
+                guard after != before else { continue }
+                entries[row.key] = after
+                count += 1
+            }
+            return count
+        }
+    }
+
     private func working<Result: Sendable>(
         _ body: (inout [GreylistKey: GreylistEntry]) -> Result
     ) throws(GreylistUnavailable) -> Result {
