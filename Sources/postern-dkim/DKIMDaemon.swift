@@ -30,6 +30,8 @@ struct DKIMDaemon: RunningDaemon {
     func adopt(_ configuration: Configuration) {
         let newer = Self.service(configuration, after: service.current, client, log)
         keeper.load(into: newer.keyStandings, for: newer.keys)
+        // An admin who reloads may have published a record just now.
+        newer.keyStandings.lookAgain()
         service.replace(by: newer)
     }
 

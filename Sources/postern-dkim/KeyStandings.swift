@@ -99,6 +99,11 @@ final class KeyStandings: Sendable {
         for key in changed { tell(key, of: keys, isRequired, log) }
     }
 
+    /// DNS is asked anew for all keys, as soon as somebody looks.
+    func lookAgain() {
+        state.withLock { state in for name in state.standings.keys { state.standings[name]?.lookAt = nil } }
+    }
+
     /// - Returns: whether it is published now and was not, or the other way round.
     private func learn(
         _ key: DKIMSigningKey, _ found: PublishedKey?, _ now: MonotonicTime, _ clock: UnixTime
@@ -131,15 +136,17 @@ final class KeyStandings: Sendable {
     /// Once for each change.
     private func tell(_ key: DKIMSigningKey, of keys: [DKIMSigningKey], _ isRequired: Bool, _ log: any LogSink) {
         let name = Name(key)
-        let (isPublished, isItsTurn) = state.withLock { state in
-            (state.standings[name]?.isPublished, state.taking(turns: keys).contains { Name($0) == name })
+        let (standing, isItsTurn) = state.withLock { state in
+            (state.standings[name], state.taking(turns: keys).contains { Name($0) == name })
         }
         let signs = signing(among: keys.filter { $0.domain == key.domain }, isRequired: isRequired)
             .contains { Name($0) == name }
-        switch (isPublished == true, isItsTurn) {
+        switch (standing?.isPublished == true, isItsTurn) {
         case (true, true): log.info("key \(name): DNS publishes it\(isRequired ? ", it signs" : "")")
         case (true, false): log.info("key \(name): DNS publishes it")
-        // One that waits for its record, or whose record was taken away in its time.
+        case (false, false) where standing?.isToldToGo == true:
+            log.info("key \(name): its record is gone; its file may go")
+        // One that waits for its record, or whose record was taken away before its time.
         case (false, false): log.info("key \(name): DNS does not publish it; another of its directory signs")
         case (false, true):
             log.warning(

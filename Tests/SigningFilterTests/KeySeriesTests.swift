@@ -147,6 +147,7 @@ import Testing
         #expect(bench.lines("may go").count == 1)
         try bench.look(["new"])
         #expect(bench.log.warnings.isEmpty, "a retired key's record is gone as told")
+        #expect(bench.lines("key old._domainkey.example.org: its record is gone; its file may go").count == 1)
         #expect(
             KeyStandingsTests.told(bench.standings, bench.keys)["published{key=\"old._domainkey.example.org\"}"] == nil)
     }

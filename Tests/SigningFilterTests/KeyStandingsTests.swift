@@ -72,6 +72,23 @@ import Testing
         #expect(log.lines.count { $0.contains("s2._domainkey.example.org: DNS publishes it, it signs") } == 1)
     }
 
+    @Test("after a reload DNS is asked at once")
+    func lookAgain() throws {
+        let (sample, log, standings) = (try Keys(), RecordingLog(), KeyStandings())
+        let zone = try ZoneResolver(zone: sample.records.joined())
+        func look() -> Int {
+            let before = zone.asked.count
+            standings.look(
+                at: sample.keys, isRequired: true, dns: { zone }, now: MonotonicTime(nanoseconds: 0), log: log)
+            return zone.asked.count - before
+        }
+        #expect(look() == 2)
+        #expect(look() == 0)
+        standings.lookAgain()
+        #expect(look() == 2)
+        #expect(look() == 0)
+    }
+
     @Test("a key that is not published rests while another of its domain can sign, and the last never does")
     func required() throws {
         let (sample, log, standings) = (try Keys(), RecordingLog(), KeyStandings())

@@ -17,8 +17,8 @@ struct DKIMRotate: Subcommand {
             prints the TXT records as lines for a zone file; and lets postern-dkim read the directory again. The \
             selector is today's date such as 20261121, for Ed25519 with an e behind it.
 
-            Publish the records. postern-dkim asks DNS every five minutes, and signs with a new key once it is \
-            published; until then the older one signs. The older record stays for dkim.keep_published after that: the \
+            Publish the records. postern-dkim asks DNS every five minutes, and when it is reloaded, and signs with a \
+            new key once it is published; until then the older one signs. The older record stays for dkim.keep_published after that: the \
             log says when it may go, and so does `postern dkim keys`.
 
             With --json, one object on one line; reloaded is false where postern-dkim has refused its configuration, \
