@@ -28,6 +28,8 @@ final class Database {
     private static let isConfigured = pst_configure() == SQLITE_OK
     /// Owned; by the address of their constant text.
     private var statements: [UnsafePointer<UInt8>: OpaquePointer] = [:]
+    /// For a backup.
+    private var copy: DatabaseCopy?
 
     static let pageOctets = 4096
     /// Longest text or blob; a longer one stands only in a damaged file.
@@ -61,12 +63,33 @@ final class Database {
     }
 
     deinit {
+        copy?.end()  // a connection that is still copied from is not closed
         for statement in statements.values { sqlite3_finalize(statement) }
         sqlite3_close(connection)
     }
 
     /// From now on closing writes nothing back.
     func leaveAsIs() { _ = pst_leave_as_is(connection) }
+
+    // MARK: Copies
+
+    /// Begins to copy all of it into an empty file, in place of a copy that was begun before.
+    func beginCopy(to path: String) throws(DatabaseError) {
+        endCopy()
+        copy = try DatabaseCopy(of: connection, to: path)
+    }
+
+    func stepCopy(pages: Int32) throws(DatabaseError) -> DatabaseCopy.Step {
+        guard let copy else { throw DatabaseError(.refused, "no copy was begun", operation: "copy") }
+        let step = try copy.step(pages: pages)
+        if case .done = step { self.copy = nil }
+        return step
+    }
+
+    func endCopy() {
+        copy?.end()
+        copy = nil
+    }
 
     // MARK: Statements
 

@@ -206,6 +206,8 @@ public final class FactStore: FactLedger {
     /// What is not written yet, for tests.
     var waiting: [MessageFacts] { queue.withLock { $0.facts } }
 
+    var fileForCopy: LedgerFile { file }
+
     /// The file as it is now, for tests that break it.
     func inDatabase(_ body: (Database) throws(DatabaseError) -> Void) throws(DatabaseError) { try file.use(body) }
 

@@ -209,6 +209,10 @@ extension GreylistStore {
         }
     }
 
+    var fileForCopy: LedgerFile { file }
+    /// Brings what was decided to the file; one that is not there is not made.
+    func writeForCopy() throws(DatabaseError) { if file.isThere { try writer.flush() } }
+
     /// The file as it is now, for tests that break it.
     func inDatabase(_ body: (Database) throws(DatabaseError) -> Void) throws(DatabaseError) { try file.use(body) }
     /// As the writer's thread does, for tests.

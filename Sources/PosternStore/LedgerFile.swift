@@ -29,7 +29,7 @@ final class LedgerFile: @unchecked Sendable {
     /// Told without the lock, which whoever waits for the disk holds.
     private let isInTrouble = Atomic<Bool>(false)
 
-    private let path: String
+    let path: String
     private let schema: Schema
     private let options: Database.Options
     private let log: any LogSink
@@ -89,6 +89,9 @@ final class LedgerFile: @unchecked Sendable {
         let error = DatabaseError(.trouble, String(cString: strerror(errno)), operation: "fdatasync")
         try use { _ throws(DatabaseError) in throw error }
     }
+
+    /// Whether there is a file.
+    var isThere: Bool { FilePlace(path) != nil }
 
     func close() { lock.withLock { _ in letGo() } }
 

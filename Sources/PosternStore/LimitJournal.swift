@@ -106,6 +106,19 @@ final class LimitJournal {
         memory.resume(at: time + passed, now: now)
     }
 
+    // MARK: Copies
+
+    /// See LimitStore.
+    func openForCopy() throws(DatabaseError) -> (descriptor: CInt, octets: Int)? {
+        guard isSaved else {
+            guard FilePlace(path) != nil else { return nil }
+            throw DatabaseError(.trouble, "the journal is in trouble, its copy would be old", operation: "copy")
+        }
+        let file = Glibc.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        guard file >= 0 else { throw Self.failure("open") }
+        return (file, octets)
+    }
+
     // MARK: Writing
 
     /// Brings what has changed to the disk.
@@ -221,7 +234,7 @@ final class LimitJournal {
         close(file)
     }
 
-    private static func writeAll(_ octets: [UInt8], to file: CInt) throws(DatabaseError) {
+    static func writeAll(_ octets: [UInt8], to file: CInt) throws(DatabaseError) {
         var rest = octets[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
@@ -248,7 +261,7 @@ final class LimitJournal {
     }
 
     /// The system's error, of the call before.
-    private static func failure(_ operation: String) -> DatabaseError {
+    static func failure(_ operation: String) -> DatabaseError {
         let number = errno
         let meaning: DatabaseError.Meaning =
             switch number {

@@ -13,12 +13,12 @@ public final class LimitStore: LimitLedger {
     /// Twice in a second: what a write itself takes is within the second too.
     private static let interval = Duration.milliseconds(500)
 
-    private let memory: LimitMemory
+    let memory: LimitMemory
     private let journal: Mutex<LimitJournal>
     private let wake = Signal()
     private let isEnding = Atomic<Bool>(false)
     private let thread = Mutex<pthread_t?>(nil)
-    private let path: String
+    public let path: String
     private let wall: @Sendable () -> UnixTime
     /// How the last write went, and when one last went well: told without the journal's lock.
     private let isWorking = Atomic<Bool>(true)
@@ -61,6 +61,15 @@ public final class LimitStore: LimitLedger {
         }
         isWorking.store(isSaved, ordering: .relaxed)
         if isSaved { savedSeconds.store(wall().seconds, ordering: .relaxed) }
+    }
+
+    /// The journal with all that was counted, to be read; nil where there is none.
+    /// - Returns: its descriptor, the caller's to close, and how many of its octets are whole records.
+    func openForCopy() throws(DatabaseError) -> (descriptor: CInt, octets: Int)? {
+        try journal.withLock { journal throws(DatabaseError) in
+            journal.write()
+            return try journal.openForCopy()
+        }
     }
 
     /// For metrics; waits for nobody.

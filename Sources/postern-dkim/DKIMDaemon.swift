@@ -37,8 +37,14 @@ struct DKIMDaemon: RunningDaemon {
 
     /// `dkim keys`: one object with what is known of each key in force.
     func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
-        guard command.name == "dkim keys" else { return nil }
         let service = service.current
+        if command.name == StateBackup.command {
+            return try StateBackup.answer(ofWhole: keeper.path, log: log) { [keeper] in
+                keeper.save(service.keyStandings, of: service.keys, isLast: true)
+                return keeper.isThere
+            }
+        }
+        guard command.name == "dkim keys" else { return nil }
         return .document(
             service.keyStandings.document(
                 of: service.keys, isRequired: service.requirePublished, keep: service.keepPublished))

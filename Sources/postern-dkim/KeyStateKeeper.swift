@@ -36,6 +36,9 @@ final class KeyStateKeeper: Sendable {
         self.log = log
     }
 
+    var path: String { file.path }
+    var isThere: Bool { file.isThere }
+
     /// Takes what was kept, when there are keys that take turns and it was not taken yet.
     func load(into standings: KeyStandings, for keys: [DKIMSigningKey]) {
         guard keys.contains(where: { $0.series != nil }) else { return }

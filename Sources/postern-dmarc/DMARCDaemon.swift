@@ -27,6 +27,10 @@ struct DMARCDaemon: RunningDaemon {
         service.replace(by: Self.service(configuration, after: service.current, facts, client, log))
     }
 
+    func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
+        command.name == StateBackup.command ? try facts.backup() : nil
+    }
+
     func isAlive() -> Bool { server.answers() }
 
     func beginStop() { if socket.isKept { server.leaveDoor() } }

@@ -9,6 +9,7 @@ import Synchronization
 
 final class FactKeeping: Sendable {
     private let store: FactStore
+    private let log: any LogSink
     private let hasEnded = Atomic<Bool>(false)
 
     /// How long the end waits for the last facts: a disk that hangs must not keep the daemon from stopping.
@@ -20,6 +21,8 @@ final class FactKeeping: Sendable {
             path: configuration.state.directory + "/facts.sqlite", keep: configuration.dmarc.facts, log: log,
             now: WallClock.now)
         self.store = store
+        self.log = log
+        StateBackup.removeLeftover(of: store.path)
         try Thread.start(name: "facts") { [self] in
             store.run()
             hasEnded.store(true, ordering: .releasing)
@@ -39,6 +42,13 @@ final class FactKeeping: Sendable {
     func ledger(_ configuration: Configuration) -> (any FactLedger)? {
         store.keep(configuration.dmarc.facts)
         return configuration.dmarc.facts > .zero ? store : nil
+    }
+
+    /// A copy of the facts for a backup.
+    func backup() throws(ControlRefusal) -> ControlAnswer {
+        try StateBackup.answer(of: store.path, log: log) { [store] path, progress in
+            try store.copy(to: path, progress: progress)
+        }
     }
 
     /// Writes what is there.

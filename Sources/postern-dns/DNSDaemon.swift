@@ -44,6 +44,7 @@ final class DNSDaemon: RunningDaemon {
     }
 
     func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
+        if command.name == StateBackup.command, let snapshots { return try snapshots.backup() }
         let commands = DNSCommands(server: server, keys: keys.withLock { $0 }) { [self] in snapshots?.saveSoon() }
         return try commands.answer(command)
     }

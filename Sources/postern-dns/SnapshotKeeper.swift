@@ -92,6 +92,14 @@ final class SnapshotKeeper: Sendable {
             + (saved > 0 ? [reading("saved_timestamp_seconds", saved)] : [])
     }
 
+    /// Writes it for a backup.
+    func backup() throws(ControlRefusal) -> ControlAnswer {
+        try StateBackup.answer(ofWhole: file.path, log: log) { [self] in
+            save()
+            return file.isThere
+        }
+    }
+
     /// Writes it for the last time.
     func stop() {
         save()

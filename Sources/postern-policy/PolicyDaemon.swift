@@ -52,7 +52,12 @@ struct PolicyDaemon: RunningDaemon {
     func isAlive() -> Bool { server.answers() }
 
     func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
-        try PolicyCommands(service: service.current, greylist: greylist, log: log).answer(command)
+        if command.name == StateBackup.command {
+            return try StateBackup.answer(of: greylist.path, log: log) { [greylist] path, progress in
+                try greylist.copy(to: path, progress: progress)
+            }
+        }
+        return try PolicyCommands(service: service.current, greylist: greylist, log: log).answer(command)
     }
 
     func stop() {
@@ -68,6 +73,7 @@ struct PolicyDaemon: RunningDaemon {
         let client = DNSClient(configuration.listen.dnsClientEndpoint, log: log)
         let greylist = GreylistStore(
             path: configuration.state.directory + "/greylist.sqlite", log: log, now: WallClock.now)
+        StateBackup.removeLeftover(of: greylist.path)
         let first = try service(configuration, after: nil, greylist, client, log)
         if first.greylists { greylist.open() }
         let service = Snapshot(first)

@@ -44,7 +44,12 @@ struct RateDaemon: RunningDaemon {
     func isAlive() -> Bool { server.answers() }
 
     func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
-        try RateCommands(service: service.current).answer(command)
+        if command.name == StateBackup.command {
+            return try StateBackup.answer(of: store.path, log: log) { [store] path, progress in
+                try store.copy(to: path, progress: progress)
+            }
+        }
+        return try RateCommands(service: service.current).answer(command)
     }
 
     func stop() {
@@ -58,6 +63,7 @@ struct RateDaemon: RunningDaemon {
         let log = resources.log
         let path = configuration.state.directory + "/" + LimitStore.name
         let store = LimitStore(path: path, log: log, wall: WallClock.now)
+        StateBackup.removeLeftover(of: path)
         let clock = LimitClock(wall: WallClock.now())
         let first = try RateService(configuration, after: nil, ledger: store, log: log, now: clock.now)
         store.open(now: clock.now())

@@ -11,13 +11,15 @@ public struct LoadResult: Sendable {
     public let problems: [ConfigurationProblem]
     /// What is right and yet hardly meant: `check` tells it, nothing is refused because of it.
     public let advice: [ConfigurationProblem]
+    /// Lists and zones that the file names and that were looked at, absolute; neither keys nor passwords.
+    public let namedFiles: [String]
 
     /// The snapshot for a reload, which takes every problem as an error; nil if there is one.
     public var flawless: Configuration? { problems.isEmpty ? configuration : nil }
 
     /// There is nothing to read; `problem` says why.
     init(_ problem: ConfigurationProblem) {
-        (configuration, readable, problems, advice) = (nil, nil, [problem], [])
+        (configuration, readable, problems, advice, namedFiles) = (nil, nil, [problem], [], [])
     }
 
     /// The file as a whole is the problem.
@@ -37,6 +39,7 @@ public struct LoadResult: Sendable {
         readable = configuration
         problems = Self.inOrder(judged)
         advice = Self.inOrder(reader.advice)
+        namedFiles = reader.namedFiles
     }
 
     /// A stable sort: lines of a list's file keep their order at the place that names it.

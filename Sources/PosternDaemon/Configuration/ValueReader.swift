@@ -16,6 +16,8 @@ struct ValueReader {
     /// What is done with the files that the table names.
     var files = FileAccess(opens: true, readers: [])
     private(set) var problems: [ConfigurationProblem] = []
+    /// Lists and zones that values name, absolute.
+    private(set) var namedFiles: [String] = []
     /// What is right and yet hardly meant.
     private(set) var advice: [ConfigurationProblem] = []
 
@@ -60,6 +62,7 @@ struct ValueReader {
     /// of the daemons.
     /// - Returns: nil if it cannot be read now.
     mutating func octets(ofFile path: String, cap: Int, at position: SourcePosition) -> [UInt8]? {
+        if !namedFiles.contains(path) { namedFiles.append(path) }
         do throws(FileError) {
             let octets = try FileReading.octets(path, cap: cap)
             for user in files.readers {

@@ -9,6 +9,12 @@ public struct StateFile: Sendable {
 
     public init(path: String) { self.path = path }
 
+    /// Whether there is something of that name.
+    public var isThere: Bool {
+        var status = stat()
+        return lstat(path, &status) == 0
+    }
+
     /// What the system said, and of what.
     public struct Failure: Error, CustomStringConvertible {
         public let description: String
