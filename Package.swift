@@ -58,7 +58,7 @@ let package = Package(
         library("PosternPolicy", ["PosternMail", "PosternSocket"]),
         library("PosternForwarder", ["PosternMail", "PosternDNS", nioCore, nioPosix]),
         library("PosternDaemon", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "CToml"]),
-        library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternStore", "PosternDaemon", "CSPF2", "CZlib", "CArchive", argumentParser]),
+        library("PosternAdmin", ["PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternStore", "PosternDaemon", "CSPF2", "CZlib", "CArchive", "CLinux", argumentParser]),
         program("postern-dkim", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternMilter", "PosternDaemon"]),
         program("postern-dmarc", ["PosternMail", "PosternDNS", "PosternAuth", "PosternSocket", "PosternStore", "PosternMilter", "PosternDaemon"]),
         program("postern-policy", ["PosternMail", "PosternDNS", "PosternAdmission", "PosternStore", "PosternSocket", "PosternPolicy", "PosternDaemon"]),
@@ -76,6 +76,7 @@ let package = Package(
         system("CTLS", pkgConfig: "libssl", apt: "libssl-dev"),
         system("CZlib", pkgConfig: "zlib", apt: "zlib1g-dev"),
         .target(name: "CArchive", linkerSettings: [.linkedLibrary("archive")]),  // apt: libarchive-dev
+        .systemLibrary(name: "CLinux"),  // a header only
         .target(name: "CToml", cxxSettings: [.define("TOML_EXCEPTIONS", to: "0")]),
         // Tests, and what they share.
         .target(name: "TestSupport", dependencies: ["PosternMail", "PosternDNS"], path: "Tests/Support", swiftSettings: settings),
@@ -102,7 +103,7 @@ let package = Package(
                 "PosternForwarder", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport", nioCore, nioEmbedded,
             ]),
         tests("PosternDaemonTests", ["PosternDaemon", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
-        tests("PosternAdminTests", ["PosternAdmin", "PosternDaemon", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PosternAdminTests", ["PosternAdmin", "PosternStore", "PosternDaemon", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("SigningFilterTests", ["postern-dkim", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("JudgingFilterTests", ["postern-dmarc", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PolicyDaemonTests", ["postern-policy", "PosternPolicy", "PosternDaemon", "PosternAdmission", "PosternDNS", "PosternMail", "TestSupport", "AdmissionSupport"]),

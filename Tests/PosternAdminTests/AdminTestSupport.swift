@@ -47,6 +47,10 @@ struct Postern {
     var pause: (Duration) -> Void = { _ in }
     /// What standard output takes before it is full.
     var room = Int.max
+    /// What who sits at the terminal says; nil where nobody does.
+    var answer: String?
+    /// Whether a signal has come that ends a command.
+    var isInterrupted: @Sendable () -> Bool = { false }
 
     /// What a command line leads to.
     func callAsFunction(_ arguments: String...) throws -> Result { try run(arguments) }
@@ -69,7 +73,7 @@ struct Postern {
             write: { octets throws(CommandFailure) in
                 asked.written += octets
                 if asked.written.count > room { throw .unwritten("no space left") }
-            }, tell: { asked.told.append($0) }, pause: pause)
+            }, tell: { asked.told.append($0) }, pause: pause, ask: { _ in answer }, interruption: { isInterrupted })
         var output = AdminCommandLine.output(of: arguments, in: surroundings)
         // What was written at once stands before the rest.
         output.octets = asked.written + output.octets

@@ -26,8 +26,18 @@ struct Surroundings {
     var write: ([UInt8]) throws(CommandFailure) -> Void = { _ in }
     /// Tells a line on standard error at once, while something is followed.
     var tell: (String) -> Void = { _ in }
+    /// Shows how far long work is, in one line that is written over; nil where nobody sits at a terminal.
+    var showProgress: ((String) -> Void)?
+    /// Whether standard output is a terminal.
+    var writesToTerminal: () -> Bool = { false }
+    /// Called between the steps of a backup, by their names: for tests.
+    var reached: (_ step: String) -> Void = { _ in }
     /// Lets some time go by before something is tried again.
     var pause: (Duration) -> Void = { _ in }
+    /// Asks who sits at the terminal for a word; nil where nobody does.
+    var ask: (_ question: String) -> String? = { _ in nil }
+    /// From now on SIGINT, SIGTERM and SIGHUP end nothing: whoever holds what it gives asks whether one has come.
+    var interruption: () -> () -> Bool = { { false } }
 
     /// A question's whole time: what postern-dkim has for a message.
     static let dnsBudget = Duration.seconds(20)
@@ -44,7 +54,9 @@ struct Surroundings {
             write: { octets throws(CommandFailure) in
                 if let trouble = StandardStream.output.write(octets) { throw .unwritten(trouble) }
             },
-            tell: StandardStream.complain, pause: { usleep(UInt32(clamping: $0.nanoseconds / 1000)) })
+            tell: StandardStream.complain, showProgress: Terminal.progress,
+            writesToTerminal: { isatty(STDOUT_FILENO) == 1 }, pause: { usleep(UInt32(clamping: $0.nanoseconds / 1000)) },
+            ask: Terminal.ask, interruption: Interruption.hold)
     }
 
     /// Source: resolv.conf(5), systemd-resolved.service(8): behind the stub are those of the second file.
