@@ -1,6 +1,7 @@
 // What an admin and a sender are told of a limit: how a key stands, why a limit does not apply, and when what was asked
 // is let in, which must be true to the millisecond.
 
+import AdmissionSupport
 import PosternAdmission
 import PosternMail
 import TestSupport

@@ -1,6 +1,7 @@
 // What limits count and when, one rule a test: reservations, ends of messages, connections, blocks, room, clocks. What
 // Postfix sends is in SMTPD_POLICY_README; that `allow` is kept under everything at once is LimitModelTests'.
 
+import AdmissionSupport
 import PosternAdmission
 import PosternMail
 import TestSupport

@@ -1,6 +1,7 @@
 // Limits against models that are slow and obviously right: a list of everything that was accepted, summed up for every
 // interval; and anvil(8)'s arithmetic.
 
+import AdmissionSupport
 import PosternAdmission
 import PosternMail
 import TestSupport

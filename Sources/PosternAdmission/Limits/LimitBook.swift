@@ -16,13 +16,20 @@ final class LimitBook {
     /// The ledger's time in milliseconds: the caller's, but never backwards.
     private(set) var time: Int64 = 0
     private var offset: Int64 = 0
+    /// What becomes of counts: see LimitRoute.
+    var route = LimitRoute.own
+    /// What is over, for the shared store.
+    var collected: [LimitPlan.Release] = []
+    var debts = LimitDebts()
+    /// What our time is ahead of a shared store's; 0 where they agree well enough.
+    var storeDifference: Int64 = 0
     var slabs: [LimitSlab] = []
     var slabByShape: [LimitShape: Int] = [:]
     /// The terms that were seen last at their place among the limits, with their slab.
     var bound: [(terms: LimitTerms, slab: Int)?] = []
-    private var instances = LimitInstances()
-    private var connections = LimitConnections()
-    private var hooks = LimitHooks()
+    var instances = LimitInstances()
+    var connections = LimitConnections()
+    var hooks = LimitHooks()
     /// How many keys came from each source network, by its hash.
     var buckets = [UInt32](repeating: 0, count: 1 << 16)
     var clients: [LimitPlace: [IPAddress]] = [:]
@@ -94,10 +101,13 @@ final class LimitBook {
         pinned.removeAll(keepingCapacity: true)
         connections.forget(time)
         let instanceKey = LimitInstances.key(request)
-        if writes { expire(request, instanceKey) }
-        var instance = instanceKey.flatMap { instances.find($0) }
-        // After its end a message has no more recipients: it is another's, of a client that repeats itself.
-        if request.totals == nil, instance?.isSettled == true { instance = nil }
+        if writes {
+            let asked = route
+            if asked == .presumed { route = .owed }  // what is over by now was in nothing that was sent
+            expire(request, instanceKey)
+            route = asked
+        }
+        let instance = message(of: request, instanceKey)
         var steps = plan(request, instance)
         var refusals: [LimitRefusal] = []
         var overs: [(step: Int, refusal: LimitRefusal)] = []
@@ -124,7 +134,14 @@ final class LimitBook {
         return LimitDecision(refusals: refusals, events: events, untracked: untracked)
     }
 
-    private func plan(_ request: LimitRequest, _ instance: LimitInstance?) -> [Step] {
+    /// What is known of the message that a request is about.
+    func message(of request: LimitRequest, _ instanceKey: UInt64?) -> LimitInstance? {
+        let instance = instanceKey.flatMap { instances.find($0) }
+        // After its end a message has no more recipients: it is another's, of a client that repeats itself.
+        return request.totals == nil && instance?.isSettled == true ? nil : instance
+    }
+
+    func plan(_ request: LimitRequest, _ instance: LimitInstance?) -> [Step] {
         var steps: [Step] = []
         steps.reserveCapacity(request.charges.count)
         if let totals = request.totals, let instance {
@@ -224,6 +241,7 @@ final class LimitBook {
             slab[number].blockedUntil = time + block
             slab[number].isBlockedByAdmin = false
             if tracksChanges { slab.markDirty(number) }
+            if route == .owed { debts.block(until: time + block, LimitDebts.Key(shape: slab.shape, key: step.key)) }
         }
         guard slab[number].toldUntil <= time else { return nil }
         slab[number].toldUntil = time + max(refusal.use.span.nanoseconds / 1_000_000, block)
@@ -242,19 +260,16 @@ final class LimitBook {
         let reserves = !isEnd && hooks.isAttached(service)
         /// The message that is charged; nil where nothing tells one from another.
         func owner() -> LimitInstance? {
-            guard let instanceKey else { return nil }
-            if instance == nil {
-                let begun = LimitInstance(key: instanceKey, request, service: service, time: time)
-                instances.begin(begun)
-                instance = begun
-            }
+            if instance == nil { instance = begin(request, instanceKey, service: service) }
             return instance
         }
         for number in steps.indices where !steps[number].isOver {
             if let digest = steps[number].digest { connections.remember(digest) }
             guard steps[number].delta > 0 else {
                 if reserves, steps[number].awaitsItsEnd, let owner = owner() {
-                    _ = hold(steps[number], owner, isReserved: true)  // nothing yet, but its end knows the key
+                    // Nothing yet, but its end knows the key.
+                    let step = steps[number]
+                    _ = hold(step.terms, step.key, 0, owner, at: step.holding, isReserved: true)
                 }
                 continue
             }
@@ -266,13 +281,12 @@ final class LimitBook {
             var isReserved = false
             if step.digest == nil, let owner = owner() {
                 isReserved = reserves && step.terms.shape.window == .sliding
-                isReserved = hold(step, owner, isReserved: isReserved)
+                isReserved = hold(step.terms, step.key, step.delta, owner, at: step.holding, isReserved: isReserved)
             }
             if isReserved {
                 step.slab[record].reserved += Int64(step.delta)
             } else {
-                step.slab.add(step.delta, to: record, at: time)
-                if tracksChanges { step.slab.markDirty(record) }
+                count(step.delta, record, step.slabNumber, step.key)
             }
             if let event = markNear(step, record, request) { events.append(event) }
         }
@@ -280,61 +294,85 @@ final class LimitBook {
         return untracked
     }
 
+    func begin(_ request: LimitRequest, _ instanceKey: UInt64?, service: Int) -> LimitInstance? {
+        guard let instanceKey else { return nil }
+        let begun = LimitInstance(key: instanceKey, request, service: service, time: time)
+        instances.begin(begun)
+        return begun
+    }
+
     /// - Returns: whether it is reserved: not where the message holds too much already.
-    private func hold(_ step: Step, _ instance: LimitInstance, isReserved: Bool) -> Bool {
-        var number = step.holding
+    func hold(
+        _ terms: LimitTerms, _ key: [UInt8], _ delta: Int, _ instance: LimitInstance, at known: Int?, isReserved: Bool
+    ) -> Bool {
+        var number = known
         if number == nil {
             guard instance.holdings.count < LimitInstance.maxHoldings else { return false }
             number = instance.holdings.count
-            instance.holdings.append(LimitInstance.Holding(terms: step.terms, key: step.key))
+            instance.holdings.append(LimitInstance.Holding(terms: terms, key: key))
         }
         guard let number else { return false }
-        instance.holdings[number].asked += step.delta
+        instance.holdings[number].asked += delta
         if isReserved {
-            instance.holdings[number].reserved += step.delta
+            instance.holdings[number].reserved += delta
+            if route == .collected || route == .presumed { instance.holdings[number].shared += delta }
+            if route == .presumed, instance.slot == 0 { instance.slot = time / LimitReservations.slot }
         } else {
-            instance.holdings[number].charged += step.delta
+            instance.holdings[number].charged += delta
         }
         return isReserved
     }
 
+    /// Counts here, and remembers it where a shared store is to be told later.
+    func count(_ amount: Int, _ record: Int, _ slabNumber: Int, _ key: [UInt8]) {
+        let slab = slabs[slabNumber]
+        slab.add(amount, to: record, at: time)
+        if tracksChanges { slab.markDirty(record) }
+        if route == .owed { debts.add(amount, LimitDebts.Key(shape: slab.shape, key: key), at: time) }
+    }
+
     /// A message has come to its end and is accepted: what it had reserved and needs is counted now, the rest goes back.
-    private func settle(_ instance: LimitInstance, _ request: LimitRequest) {
+    func settle(_ instance: LimitInstance, _ request: LimitRequest) {
         instance.isSettled = true
         for number in instance.holdings.indices {
             let holding = instance.holdings[number]
             guard holding.reserved > 0 else { continue }
-            var total = holding.held
-            switch holding.terms.shape.count {
-            case .connections, .messages: break
-            case .octets: total = min(total, request.totals?.octets ?? total)
-            case .recipients:
-                if !holding.terms.isPerRecipient { total = min(total, request.totals?.recipients ?? total) }
-            }
-            let counted = max(0, total - holding.charged)
-            instance.holdings[number].reserved = 0
+            let counted = instance.holdings[number].settled(request.totals)
             instance.holdings[number].charged += counted
-            release(holding, counting: counted)
+            release(number, instance, counting: counted)
         }
     }
 
     /// A message without an end.
-    private func giveBack(_ instance: LimitInstance) {
+    func giveBack(_ instance: LimitInstance) {
         for number in instance.holdings.indices where instance.holdings[number].reserved > 0 {
-            let holding = instance.holdings[number]
-            instance.holdings[number].reserved = 0
-            release(holding, counting: 0)
+            release(number, instance, counting: 0)
         }
     }
 
-    private func release(_ holding: LimitInstance.Holding, counting amount: Int) {
-        let slab = slabs[slab(of: holding.terms)]
+    /// Ends what a message had reserved of one key.
+    func release(_ number: Int, _ instance: LimitInstance, counting amount: Int) {
+        let holding = instance.holdings[number]
+        instance.holdings[number].reserved = 0
+        instance.holdings[number].shared = 0
+        let slabNumber = slab(of: holding.terms)
+        let slab = slabs[slabNumber]
         // A key with reservations is never removed.
-        guard let record = slab.find(holding.key) else { return }
-        slab[record].reserved = max(0, slab[record].reserved - Int64(holding.reserved))
-        guard amount > 0 else { return }
-        slab.add(amount, to: record, at: time)
-        if tracksChanges { slab.markDirty(record) }
+        let record = slab.find(holding.key)
+        if let record { slab[record].reserved = max(0, slab[record].reserved - Int64(holding.reserved)) }
+        switch route {
+        case .collected:
+            collected.append(
+                LimitPlan.Release(
+                    terms: holding.terms, key: holding.key, slot: instance.slot, amount: holding.shared, counts: amount)
+            )
+            return
+        case .owed where holding.shared > 0:
+            debts.release(
+                holding.shared, slot: instance.slot, LimitDebts.Key(shape: slab.shape, key: holding.key), at: time)
+        default: break
+        }
+        if amount > 0, let record { count(amount, record, slabNumber, holding.key) }
     }
 
     // MARK: Ends of messages that are not seen
@@ -345,7 +383,7 @@ final class LimitBook {
         finish(over)
     }
 
-    private func expire(_ request: LimitRequest, _ instanceKey: UInt64?) {
+    func expire(_ request: LimitRequest, _ instanceKey: UInt64?) {
         // Each was begun by a decision of its own, so this is a bounded time for each; after a pause there are many.
         for _ in 0..<64 {
             guard let lapsed = instances.popLapsed(time) else { break }
@@ -360,7 +398,7 @@ final class LimitBook {
         sweep()
     }
 
-    private func finish(_ instance: LimitInstance) {
+    func finish(_ instance: LimitInstance) {
         guard !instance.isSettled else { return }
         instance.isSettled = true
         guard instance.holdings.contains(where: { $0.reserved > 0 }) else { return }
@@ -370,10 +408,9 @@ final class LimitBook {
         } else {
             // Nobody tells the end any more: it may have been accepted.
             for number in instance.holdings.indices where instance.holdings[number].reserved > 0 {
-                let holding = instance.holdings[number]
-                instance.holdings[number].reserved = 0
-                instance.holdings[number].charged += holding.reserved
-                release(holding, counting: holding.reserved)
+                let reserved = instance.holdings[number].reserved
+                instance.holdings[number].charged += reserved
+                release(number, instance, counting: reserved)
             }
         }
     }

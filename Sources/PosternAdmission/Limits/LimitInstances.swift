@@ -15,8 +15,22 @@ final class LimitInstance {
         var charged = 0
         /// What its recipients have come to, whatever became of the reservation.
         var asked = 0
+        /// Of what is reserved, what a shared store has reserved too.
+        var shared = 0
 
         var held: Int { reserved.clamped(adding: charged) }
+
+        /// What of the reservation is counted at the message's end.
+        func settled(_ totals: LimitRequest.Totals?) -> Int {
+            guard reserved > 0 else { return 0 }
+            let most: Int? =
+                switch terms.shape.count {
+                case .connections, .messages: nil
+                case .octets: totals?.octets
+                case .recipients: terms.isPerRecipient ? nil : totals?.recipients
+                }
+            return max(0, min(held, most ?? held) - charged)
+        }
     }
 
     /// More than limits and recipients of a message; what comes then is charged at once.
@@ -32,6 +46,8 @@ final class LimitInstance {
     var holdings: [Holding] = []
     /// Its end was seen, or is not waited for.
     var isSettled = false
+    /// What a shared store keeps its reservations under: the minute of the first, by the store's clock; 0 before it.
+    var slot: Int64 = 0
 
     init(key: UInt64, _ request: LimitRequest, service: Int, time: Int64) {
         self.key = key
@@ -55,7 +71,7 @@ struct LimitInstances {
     /// Some 300 octets each. Beyond that the oldest is over.
     static let maxInstances = 65_536
     /// How long a reservation is held.
-    static let lapse: Int64 = 600_000
+    static let lapse = LimitReservations.lapse
     /// How long it is known which keys a message has: one that takes so long to come in is charged at its end.
     private static let memory: Int64 = 3_600_000
 

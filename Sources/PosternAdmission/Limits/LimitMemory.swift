@@ -9,7 +9,7 @@ public final class LimitMemory: LimitLedger {
     /// Records that one call looks at: some 100 us of everybody's time.
     private static let maxScan = 2000
 
-    private let book: ShortLock<LimitBook>
+    let book: ShortLock<LimitBook>
 
     /// - Parameter maxKeys: of all limits together, some 200 octets each with a span of their own.
     /// - Parameter tracksChanges: somebody calls `takeChanges` often.
@@ -183,7 +183,7 @@ public struct LimitRow: Hashable, Sendable {
         self.words = words
     }
 
-    fileprivate init(_ slab: LimitSlab, _ number: Int) {
+    init(_ slab: LimitSlab, _ number: Int) {
         let record = slab[number]
         self.init(
             shape: slab.shape, key: LimitKey(octets: slab.key(number)), last: record.last,
@@ -228,7 +228,7 @@ extension LimitBook {
         }
     }
 
-    fileprivate func restore(_ row: LimitRow) {
+    func restore(_ row: LimitRow) {
         guard row.words.count == row.shape.words, row.last >= 0 else { return }
         let slab = slabs[slab(shaped: row.shape)]
         guard

@@ -49,6 +49,8 @@ public struct LimitShape: Hashable, Sendable {
 /// One limit as a ledger sees it.
 public final class LimitTerms: Sendable {
     public let shape: LimitShape
+    /// `shape.text`, made once.
+    public let shapeText: [UInt8]
     /// What each span allows.
     public let amounts: [Int]
     /// A request that goes over is refused. Else (shadow, hold) it goes on, and only this limit is not charged.
@@ -73,6 +75,7 @@ public final class LimitTerms: Sendable {
             settings.name, per.joined(separator: ","), settings.count,
             rates.map { min(max($0.span.nanoseconds / 1_000_000, 1), LimitShape.maxSpan) }, settings.window,
             isWide: rates.contains { $0.amount > Int(UInt32.max) })
+        shapeText = Array(shape.text.utf8)
         amounts = rates.map(\.amount)
         switch settings.action {
         case .reject, .defer: isBinding = !settings.shadow && !isShadow

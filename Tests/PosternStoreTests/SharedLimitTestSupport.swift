@@ -1,0 +1,119 @@
+// Two hosts that share their limits in a private Redis server, for the tests of that.
+
+import AdmissionSupport
+import PosternAdmission
+import PosternMail
+import PostfixHarness
+import TestSupport
+
+@testable import PosternStore
+
+/// What one host has: a connection to the store, its own ledger, and how messages are told apart.
+final class SharedLimitHost {
+    let store: SharedStore
+    let local: LimitStore
+    let limits: SharedLimits
+    let judge: LimitJudge
+    let clock: ScriptedClock
+    private let name: String
+    private var messages = 0
+
+    init(
+        _ name: String, _ redis: RedisInstance, _ folder: TemporaryFolder, _ judge: LimitJudge, _ clock: ScriptedClock,
+        log: RecordingLog, timeout: Duration, usesCallersClock: Bool
+    ) {
+        self.name = name
+        self.judge = judge
+        self.clock = clock
+        let url = StoreURL(
+            scheme: .redis, servers: [StoreURL.Server(host: redis.address, port: redis.port)], master: nil, database: 0)
+        store = SharedStore(
+            url, StoreSettings(url: url, timeout: timeout), log: log,
+            pauses: .milliseconds(20) ... .milliseconds(50))
+        local = LimitStore(path: folder.path + "/" + name, log: log, wall: { [clock] in clock.now() })
+        local.open(now: clock.now(), writes: false)
+        let scripted: @Sendable () -> UnixTime = { [clock] in clock.now() }
+        limits = SharedLimits(store, local: local, log: log, scripted: usesCallersClock ? scripted : nil)
+        limits.prepare(judge.terms)
+    }
+
+    func message(_ account: String = "ann") -> LimitMessage {
+        messages += 1
+        var message = LimitMessage("\(name)-\(messages)")
+        message.account = account
+        message.port = "\(1024 + messages)"
+        return message
+    }
+
+    func verdict(_ request: PolicyRequest) -> LimitVerdict {
+        judge.verdict(on: request, ledger: limits, now: clock.now())
+    }
+
+    func recipient(_ message: LimitMessage, _ address: String = "bo@example.net") -> LimitVerdict {
+        verdict(message.request(.rcpt, recipient: address))
+    }
+
+    /// - Returns: how many of so many recipients were let in.
+    func recipients(_ message: LimitMessage, _ count: Int) -> Int {
+        (0..<count).count { recipient(message, "r\($0)@example.net").answer == .dunno }
+    }
+
+    func end(_ message: LimitMessage, _ recipients: Int, size: Int = 1000) -> LimitVerdict {
+        verdict(message.request(.endOfMessage, recipients: recipients, size: size))
+    }
+
+    /// Shows that Postfix asks at END-OF-MESSAGE.
+    func attachHook() {
+        var other = message("nobody-else")
+        other.client = "198.51.100.99"
+        _ = end(other, 0, size: 0)
+    }
+
+    func entry(_ key: String = "ann") throws -> LimitEntry? {
+        try limits.entries(for: LimitKey(text: key), now: clock.now()).first
+    }
+
+    /// Of the first limit's first span, with what is reserved.
+    func used(_ key: String = "ann") throws -> Int {
+        let entry = try entry(key)
+        return (entry?.uses.first?.used ?? 0) + (entry?.reserved ?? 0)
+    }
+
+    /// Waits until the store is asked again, and was told everything.
+    func awaitReturn() throws {
+        try Await.until("the store to be asked again") { store.isWorking }
+        try Await.until("the store to be told") {
+            limits.settle()
+            return limits.debts.keys == 0
+        }
+    }
+}
+
+struct SharedLimitGround {
+    let redis: RedisInstance
+    let folder: TemporaryFolder
+    let judge: LimitJudge
+    let clock = ScriptedClock()
+    let log = RecordingLog()
+    let hosts: [SharedLimitHost]
+
+    init(
+        _ limits: [LimitSettings], hosts count: Int = 2, options: [String] = [], timeout: Duration = .seconds(5),
+        usesCallersClock: Bool = true
+    ) throws {
+        redis = try RedisInstance(options: options)
+        folder = try TemporaryFolder()
+        judge = try LimitJudge(limits, isShadow: false)
+        let (redis, folder, judge, clock, log) = (redis, folder, judge, clock, log)
+        hosts = try (0..<count).map { number in
+            let host = SharedLimitHost(
+                "mx\(number + 1)", redis, folder, judge, clock, log: log, timeout: timeout,
+                usesCallersClock: usesCallersClock)
+            try Await.until("the store to be found") { host.store.isWorking }
+            return host
+        }
+    }
+
+    var mx1: SharedLimitHost { hosts[0] }
+    var mx2: SharedLimitHost { hosts[1] }
+}
