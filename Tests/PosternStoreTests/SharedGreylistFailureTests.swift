@@ -133,6 +133,64 @@ struct SharedGreylistFailureTests {
         #expect(try bench.ledger.counts().clients == 1)
     }
 
+    @Test("it restarts between two decisions and has lost everything: it gets it back, and nobody waits for that")
+    func lost() throws {
+        var limits = SharedGreylistCourier.Limits()
+        limits.pulse = .zero
+        let bench = try SharedBench(limits: limits)
+        try prepared(bench)
+        let many = 3000
+        let rows = (0..<many).map { number in
+            let network = Network(containing: .v4(UInt32(0x0A00_0000 + number << 8)), prefixLength: 24)
+            return GreylistPage.Row(
+                .origin(.client(network)),
+                GreylistEntry(firstSeen: Sample.start, lastSeen: bench.clock.now(), passedSince: Sample.start))
+        }
+        _ = try bench.local.adopt(rows, times: bench.times, now: bench.clock.now())
+        try bench.instance.restart()
+        #expect(try bench.ask("203.0.112.1") == "wait 300")
+        try bench.ledger.flush()
+        #expect(bench.log.lines.contains { $0.contains("it has lost what it knew") })
+        #expect(bench.ledger.courier.isMending)
+        #expect(try bench.ask(known, "else@example.com") == "pass knownClient")
+        #expect(try bench.ask(early) == "wait 200")
+        try Await.until("everything to be back") {
+            try bench.ledger.flush()
+            return try bench.rows().count >= many + 4
+        }
+        #expect(bench.ledger.courier.count(.restored) >= many)
+        let other = try SharedBench(bench.instance, at: bench.clock.now())
+        #expect(try other.ask(known, "more@example.com") == "pass knownClient")
+        #expect(try other.ask(early) == "wait 200")
+        #expect(bench.log.warnings.isEmpty && other.log.warnings.isEmpty)
+    }
+
+    @Test("it comes back with what it knew a while ago: what is newer goes back, what is older does not")
+    func lostInPart() throws {
+        var limits = SharedGreylistCourier.Limits()
+        limits.pulse = .zero
+        let bench = try SharedBench(limits: limits)
+        try prepared(bench)
+        try bench.instance.command("SAVE")
+        bench.clock.advance(by: .seconds(1000))
+        #expect(try bench.ask(stranger) == "wait 300")
+        bench.clock.advance(by: .seconds(300))
+        #expect(try bench.ask(stranger) == "pass triplet 300")
+        try bench.ledger.flush()
+        bench.instance.kill()  // without another snapshot
+        try bench.instance.start()
+        #expect(try bench.rows().count == 3)
+        // An entry that only the host has, from before the snapshot.
+        let old = GreylistKey.origin(try #require(GreylistOrigin("10.0.0.0/24")))
+        _ = try bench.local.adopt(
+            [GreylistPage.Row(old, GreylistEntry(firstSeen: Sample.start, passedSince: Sample.start))],
+            times: bench.times, now: bench.clock.now())
+        try bench.ledger.flush()
+        #expect(bench.log.lines.contains { $0.contains("of the last 1400 s") }, "\(bench.log.lines)")
+        #expect(try bench.rows().count == 5)
+        #expect(try bench.ledger.entry(for: old) == nil)
+    }
+
     @Test("a busy client is learnt once")
     func learntOnce() throws {
         let bench = try SharedBench()

@@ -82,12 +82,11 @@ public final class SharedGreylist: GreylistLedger {
             return decideHere(keys, request, times, now)
         }
         courier.learn(told.rows, times, now)
-        // What this host decided while the store was gone is not all told yet: it may know of a longer wait.
-        guard case .wait(let remaining, _) = told.answer, courier.owes(keys.all) else { return told.answer }
-        let own = decideHere(keys, request, times, now)
-        switch own {
-        case .pass: return own
-        case .wait(let shorter, _) where shorter < remaining: return own
+        // What this host knows may not all be in it again: somebody may have waited here, or be known.
+        guard case .wait(let remaining, _) = told.answer, courier.isMending else { return told.answer }
+        switch local.foresee(request, times: times, now: now) {
+        case .pass: return decideHere(keys, request, times, now)
+        case .wait(let shorter, _) where shorter < remaining: return decideHere(keys, request, times, now)
         default: return told.answer
         }
     }

@@ -5,6 +5,10 @@
 // the ledger nothing. While the store does not work, the keys that the host decides about are kept, at most `owes`; when
 // it is back their entries are merged into it (GreylistEntry.merged), except what an admin has made it forget meanwhile.
 // Beyond `owes`, and at the end of the process, what is not merged stays this host's knowledge alone.
+//
+// A store that was killed may come back with what it knew an hour ago, or with nothing. Each host leaves a pulse in it
+// every few seconds; when an older one is there than it left, all that its own ledger has learnt since goes back into the
+// store. Until that is done, and for a delay's time, whoever is to wait is let in where this host's ledger would.
 
 import Glibc
 import PosternAdmission
@@ -21,6 +25,8 @@ final class SharedGreylistCourier: Sendable {
         var gather = Duration.milliseconds(200)
         /// Between two tries to merge.
         var pause = Duration.seconds(1)
+        /// Between two pulses: what a store has lost of that time only is not noticed.
+        var pulse = Duration.seconds(5)
         /// Rows of which is remembered that they were told; a power of two.
         var told = 16_384
     }
@@ -45,6 +51,17 @@ final class SharedGreylistCourier: Sendable {
         var merged = 0
     }
 
+    /// What only the thread, or who does its work, looks at.
+    private struct Progress {
+        /// What the pulse said that was left last, by the store's clock.
+        var pulse: Int64?
+        var pulsed: StoreDeadline?
+        /// Where sending back goes on, and since when entries must have changed for it; nil for all.
+        var restoring: (since: UnixTime?, after: GreylistCursor?)?
+        /// The outage that is being mended, and since when the store works.
+        var mending: (outages: UInt64, since: StoreDeadline)?
+    }
+
     private let store: SharedStore
     private let local: GreylistStore
     private let log: any LogSink
@@ -59,7 +76,10 @@ final class SharedGreylistCourier: Sendable {
     private let wakeUp: Signal
     private let thread = Mutex<pthread_t?>(nil)
     /// Whoever holds it moves rows.
-    private let working = Mutex(())
+    private let working = Mutex(Progress())
+    /// The last outage of the store's whose traces are mended; none while what it lost is being sent back.
+    private let mended: Atomic<UInt64>
+    private let pulseKey: [UInt8]
 
     /// Rows of one script: a millisecond of everybody's time.
     static let mergeRows = 64
@@ -69,10 +89,15 @@ final class SharedGreylistCourier: Sendable {
     private static let enough = 2048
     /// Scripts of one round: decisions go on meanwhile.
     private static let maxMerges = 1024
+    /// Rows of one page that is sent back, and pages of one round, with a pause for others after each.
+    private static let (restoredRows, maxPages) = (512, 16)
+    private static let pagePause: UInt32 = 3000  // microseconds
 
     init(_ store: SharedStore, _ local: GreylistStore, log: any LogSink, clock: SharedGreylist.Clock, limits: Limits) {
         (self.store, self.local, self.log, self.clock, self.limits) = (store, local, log, clock, limits)
         state = ShortLock(State(told: [Int](repeating: 0, count: limits.told)))
+        mended = Atomic(0)
+        pulseKey = SharedGreylistEntry.pulseKey(UInt64.random(in: 0 ... .max))
         let wakeUp = Signal()
         self.wakeUp = wakeUp
         store.onReturn { wakeUp.raise() }
@@ -126,11 +151,8 @@ final class SharedGreylistCourier: Sendable {
         }
     }
 
-    /// Whether the store lacks what this host has decided about one of these.
-    func owes(_ keys: [GreylistKey]) -> Bool {
-        guard hasDebts.load(ordering: .acquiring) else { return false }
-        return state.withLock { state in keys.contains { state.owed.contains($0) || state.moving.contains($0) } }
-    }
+    /// Whether the store may lack what this host knows.
+    var isMending: Bool { store.outages != mended.load(ordering: .relaxed) }
 
     /// What was made to be forgotten must not be learnt, or merged, from what waits here.
     func forget(_ key: GreylistKey) {
@@ -182,23 +204,104 @@ final class SharedGreylistCourier: Sendable {
     }
 
     private func run() {
+        var isAll = true
         while !isEnding.load(ordering: .relaxed) {
-            wakeUp.wait(atMost: hasDebts.load(ordering: .acquiring) ? limits.pause : nil)
+            let isBusy = isMending || hasDebts.load(ordering: .relaxed)
+            if isAll { wakeUp.wait(atMost: isBusy ? limits.pause : limits.pulse) }
             guard !isEnding.load(ordering: .relaxed) else { return }
             // More comes soon.
             let waiting = state.withLock { $0.learns.count }
             if (1..<Self.enough).contains(waiting) { wakeUp.wait(atMost: limits.gather) }
-            work()
+            isAll = work()
         }
     }
 
-    /// Learns what there is to be learnt, and merges what the store lacks.
-    func work() {
-        working.withLock { _ in
+    /// Learns what there is to be learnt, and brings to the store what that lacks.
+    /// - Returns: false when there is more to do at once.
+    @discardableResult
+    func work() -> Bool {
+        working.withLock { progress in
             learnAll()
-            if store.isWorking { mergeAll() }
+            guard store.isWorking else { return true }
+            let outages = store.outages
+            if outages != mended.load(ordering: .relaxed), progress.mending?.outages != outages {
+                (progress.mending, progress.pulsed) = ((outages, StoreDeadline.now()), nil)
+            }
+            guard pulse(&progress) else { return true }
+            mergeAll()
+            guard restore(&progress) else { return false }
+            if let mending = progress.mending, progress.restoring == nil, !hasDebts.load(ordering: .relaxed),
+                isOver(mending.since)
+            {
+                progress.mending = nil
+                mended.store(mending.outages, ordering: .relaxed)
+            }
+            return true
         }
     }
+
+    /// Whoever was to wait when the store came back has come again by now.
+    private func isOver(_ since: StoreDeadline) -> Bool {
+        let delay = state.withLock { $0.last?.times.delay } ?? .zero
+        return StoreDeadline.now().nanoseconds &- since.nanoseconds >= delay.nanoseconds
+    }
+
+    // MARK: What the store has lost
+
+    /// Leaves a pulse, if it is time, and looks at the one before.
+    /// - Returns: false if that cannot be done.
+    private func pulse(_ progress: inout Progress) -> Bool {
+        let time = StoreDeadline.now()
+        if let pulsed = progress.pulsed, time.nanoseconds &- pulsed.nanoseconds < limits.pulse.nanoseconds {
+            return true
+        }
+        let reply: StoreReply
+        do throws(StoreFailure) {
+            let now = state.withLock { $0.last?.now } ?? UnixTime(seconds: 0)
+            reply = try store.run(
+                SharedGreylistScripts.pulse, keys: [pulseKey], arguments: [clock.argument(now)])
+        } catch {
+            return false
+        }
+        guard let values = reply.array, let new = values.last?.integer else { return false }
+        progress.pulsed = time
+        defer { progress.pulse = new }
+        guard let left = progress.pulse else { return true }
+        let found = values.first?.integer
+        if let found, found >= left { return true }
+        progress.restoring = (found.map { UnixTime(milliseconds: $0) }, nil)
+        // It may have restarted between two decisions: then no command has failed.
+        progress.mending = (store.outages, time)
+        mended.store(.max, ordering: .relaxed)
+        log.info(
+            "store \(store.url): it has lost what it knew"
+                + (found == nil ? "" : " of the last \((new - min(new, found ?? new)) / 1000) s")
+                + "; it gets back what this host's greylist has")
+        return true
+    }
+
+    /// Sends back what the store has lost, some pages of it.
+    /// - Returns: false when there is more.
+    private func restore(_ progress: inout Progress) -> Bool {
+        for _ in 0..<Self.maxPages {
+            guard let (since, after) = progress.restoring, let last = state.withLock({ $0.last }) else { return true }
+            do throws(GreylistUnavailable) {
+                let page = try local.entries(withPrefix: "", after: after, limit: Self.restoredRows)
+                let rows = page.rows.filter { row in
+                    since.map { max(row.entry.firstSeen, row.entry.lastSeen) >= $0 } ?? true
+                }
+                let restored = try SharedGreylist.adopt(rows, into: store, last.times, clock.argument(last.now))
+                counters.count(.restored, by: restored)
+                progress.restoring = page.next.map { (since, $0) }
+            } catch {
+                return true  // told where it was found; it goes on from there
+            }
+            usleep(Self.pagePause)
+        }
+        return progress.restoring == nil
+    }
+
+    // MARK: Learning and merging
 
     private func learnAll() {
         let (rows, last) = state.withLock { state in
@@ -268,7 +371,7 @@ final class SharedGreylistCourier: Sendable {
 
 /// What becomes of entries on their way between the host's own greylist and the shared one.
 enum SharedGreylistCounter: Int, CounterSet {
-    case learnt, dropped, merged, unmerged
+    case learnt, dropped, merged, unmerged, restored
 
     var name: CounterName { CounterName("postern_shared_greylist_entries_total", "fate", "\(self)") }
 }

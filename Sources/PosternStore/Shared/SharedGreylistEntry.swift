@@ -19,6 +19,10 @@ enum SharedGreylistEntry {
     static let forgottenKey = prefix + Array("!forgotten".utf8)
     /// Names in that, each some 100 octets; the oldest go first.
     static let maxForgotten = 1000
+    /// What a process of a host's leaves there: when it has last seen the store.
+    static func pulseKey(_ process: UInt64) -> [UInt8] {
+        prefix + Array("!pulse:\(String(process, radix: 16))".utf8)
+    }
     /// Further from 1970, in either direction, is no time (UnixTime).
     static let maxMilliseconds: Int64 = 9_000_000_000_000
 

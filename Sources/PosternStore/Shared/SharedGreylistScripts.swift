@@ -11,6 +11,7 @@ enum SharedGreylistScripts {
     static let adopt = script("adopt", reading + forgetting + adopting)
     static let allow = script("allow", reading + forgetting + allowing)
     static let forget = script("forget", removing)
+    static let pulse = script("pulse", pulsing)
 
     private static func script(_ name: String, _ text: String) -> StoreScript {
         StoreScript(name: "greylist.\(name)", text: text)
@@ -305,5 +306,14 @@ enum SharedGreylistScripts {
         redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -\(SharedGreylistEntry.maxForgotten + 1))
         redis.call('PEXPIRE', KEYS[2], ARGV[2])
         return redis.call('DEL', KEYS[1])
+        """
+
+    /// KEYS: a host's pulse. ARGV: now or nothing. Answers what was left there, and what is there now; in ms.
+    private static let pulsing = """
+        local time = redis.call('TIME')
+        local now = tonumber(ARGV[1]) or time[1] * 1000 + math.floor(time[2] / 1000)
+        local left = redis.call('MGET', KEYS[1])[1]
+        redis.call('SET', KEYS[1], string.format('%.0f', now), 'PX', 86400000)
+        return { left and tonumber(left) or false, now }
         """
 }
