@@ -14,13 +14,16 @@ public struct OutcomeLine: Sendable, Equatable {
     public var recipient: [UInt8]?
     public var proto: String?
     public var helo: [UInt8]?
+    /// What the metrics count with it; the JSON form tells it.
+    public var counted: [CounterReading]
 
-    /// Octets of `text` that every form of the log has room for; what is longer may be cut there.
+    /// Octets of `text` that every form of the log has room for; what is longer may be cut there. JSON has less room for
+    /// text that is full of quotation marks or backslashes.
     public static let maxTextOctets = 768
 
     public init(
         queueID: String?, action: String, stage: String, client: SMTPClient, text: String, mailFrom: [UInt8]? = nil,
-        recipient: [UInt8]? = nil, proto: String? = nil, helo: [UInt8]? = nil
+        recipient: [UInt8]? = nil, proto: String? = nil, helo: [UInt8]? = nil, counted: [CounterReading] = []
     ) {
         self.queueID = queueID
         self.action = action
@@ -31,6 +34,7 @@ public struct OutcomeLine: Sendable, Equatable {
         self.recipient = recipient
         self.proto = proto
         self.helo = helo
+        self.counted = counted
     }
 }
 

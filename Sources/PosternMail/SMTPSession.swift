@@ -40,11 +40,16 @@ public struct Envelope: Sendable {
     public var login: [UInt8]?
     /// Postfix's queue id; `nil` until the first recipient was accepted (known from DATA on).
     public var queueID: String?
+    /// MAIL FROM came with BODY=8BITMIME. Source: RFC 6152 §3.
+    public var declaresEightBit: Bool
 
-    public init(mailFrom: [UInt8], login: [UInt8]? = nil, queueID: String? = nil) {
+    public init(
+        mailFrom: [UInt8], login: [UInt8]? = nil, queueID: String? = nil, declaresEightBit: Bool = false
+    ) {
         self.mailFrom = mailFrom
         self.login = login
         self.queueID = queueID
+        self.declaresEightBit = declaresEightBit
     }
 
     /// The domain of the envelope sender; `nil` for the null reverse-path, without `@`, or when it is no name.

@@ -113,7 +113,12 @@ enum Milter {
     {
         guard let session = session(raw) else { return sfsistat(SMFIS_TEMPFAIL) }
         let login = macro(raw, MilterMacros.login).flatMap { $0.isEmpty ? nil : $0 }
-        session.begin(Envelope(mailFrom: MilterValues.path(arguments?.pointee), login: login))
+        session.begin(
+            Envelope(
+                mailFrom: MilterValues.path(arguments?.pointee), login: login,
+                declaresEightBit: MilterValues.parameters(arguments).contains {
+                    $0.equalsIgnoringASCIICase("BODY=8BITMIME")
+                }))
         return sfsistat(SMFIS_NOREPLY)
     }
 

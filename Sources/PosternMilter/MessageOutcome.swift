@@ -8,6 +8,8 @@ public struct MessageOutcome: Sendable {
     public var action: String
     /// What was found, and why.
     public var text: String
+    /// What was counted of it.
+    public var counted: [CounterReading] = []
 
     public init(_ verdict: Verdict = Verdict(), action: String, text: String) {
         self.verdict = verdict
@@ -27,6 +29,6 @@ public struct MessageOutcome: Sendable {
             .outcome(
                 OutcomeLine(
                     queueID: envelope.queueID, action: action, stage: "END-OF-MESSAGE", client: client, text: text,
-                    mailFrom: envelope.mailFrom, helo: helo)))
+                    mailFrom: envelope.mailFrom, helo: helo, counted: counted)))
     }
 }

@@ -26,6 +26,21 @@ enum MilterValues {
         return Array(octets.dropFirst().dropLast())
     }
 
+    /// ESMTP parameters, which stand behind the address. Source: sendmail's libmilter documentation, xxfi_envfrom.
+    static func parameters(_ arguments: UnsafePointer<UnsafeMutablePointer<CChar>?>?) -> [[UInt8]] {
+        guard var next = arguments, next.pointee != nil else { return [] }
+        var parameters: [[UInt8]] = []
+        // The list ends with NULL.
+        for _ in 0..<maxParameters {
+            next += 1
+            guard let parameter = next.pointee else { break }
+            parameters.append(octets(parameter))
+        }
+        return parameters
+    }
+    /// Most that are looked at; Postfix knows some ten.
+    private static let maxParameters = 32
+
     /// The client's address and port; `nil` and 0 for a UNIX socket's client or none.
     static func address(_ address: UnsafePointer<sockaddr>?) -> (IPAddress?, UInt16) {
         guard let address else { return (nil, 0) }

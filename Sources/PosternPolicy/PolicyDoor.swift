@@ -61,8 +61,9 @@ struct PolicyDoor: Sendable {
         let began = MonotonicTime.now()
         let outcome = message.transaction(for: request, begin).answer(request)
         histograms.observe(.decision, MonotonicTime.now() - began)
-        counters.count(PolicyCounter(outcome.answer))
-        if let remark = outcome.remark { log.write(.outcome(OutcomeLine(remark, request))) }
+        let counter = PolicyCounter(outcome.answer)
+        counters.count(counter)
+        if let remark = outcome.remark { log.write(.outcome(OutcomeLine(remark, request, counter))) }
         do throws(UnspeakableAnswer) {
             return try outcome.answer.wire()
         } catch {
@@ -124,7 +125,7 @@ extension OutcomeLine {
     /// Longest queue id and protocol name that are printed, in octets.
     private static let maxWordOctets = 64
 
-    init(_ remark: PolicyRemark, _ request: PolicyRequest) {
+    init(_ remark: PolicyRemark, _ request: PolicyRequest, _ counter: PolicyCounter) {
         let client = SMTPClient(
             name: Array(request[.clientName]), address: request.client,
             port: request.number(.clientPort).flatMap { UInt16(exactly: $0) } ?? 0)
@@ -135,7 +136,8 @@ extension OutcomeLine {
         self.init(
             queueID: Self.word(request[.queueID]), action: remark.action, stage: request.stage.rawValue, client: client,
             text: remark.text, mailFrom: hasSender ? Array(request[.sender]) : nil, recipient: given(.recipient),
-            proto: Self.word(request[.protocolName]), helo: given(.heloName))
+            proto: Self.word(request[.protocolName]), helo: given(.heloName),
+            counted: [CounterReading(counter.name, 1)] + remark.counted)
     }
 
     /// Letters and digits alone; nil for anything else, which Postfix does not send.

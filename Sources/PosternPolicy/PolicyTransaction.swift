@@ -40,8 +40,13 @@ public struct PolicyOutcome: Hashable, Sendable {
     /// With a line in the log.
     /// - Parameter action: one word of ours; default: the answer's.
     /// - Parameter text: the finding and its reason, ours and printable; default: what the client is told.
-    public static func logged(_ answer: PolicyAnswer, as action: String? = nil, text: String? = nil) -> PolicyOutcome {
-        PolicyOutcome(answer, remark: PolicyRemark(action: action ?? answer.word, text: text ?? answer.summary))
+    /// - Parameter counted: what the service counts with it; the answer is counted by the door.
+    public static func logged(
+        _ answer: PolicyAnswer, as action: String? = nil, text: String? = nil, counted: [CounterReading] = []
+    ) -> PolicyOutcome {
+        PolicyOutcome(
+            answer,
+            remark: PolicyRemark(action: action ?? answer.word, text: text ?? answer.summary, counted: counted))
     }
 
     /// Without one.
@@ -54,9 +59,12 @@ public struct PolicyRemark: Hashable, Sendable {
     public var action: String
     /// The finding and its reason; ours, so printable.
     public var text: String
+    /// What the service counts with it.
+    public var counted: [CounterReading]
 
-    public init(action: String, text: String) {
+    public init(action: String, text: String, counted: [CounterReading] = []) {
         self.action = action
         self.text = text
+        self.counted = counted
     }
 }

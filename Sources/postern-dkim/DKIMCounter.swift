@@ -1,5 +1,6 @@
 // What postern-dkim counts, at its door.
 
+import PosternAuth
 import PosternMail
 
 enum DKIMCounter: Int, CounterSet {
@@ -7,6 +8,8 @@ enum DKIMCounter: Int, CounterSet {
     case signed, verified, passed, refused, deferred
     // Why messages passed as they were.
     case relay, passthrough, reinjected, unsigned, verifyOff
+    // What relays may alter in a signed message.
+    case fragileEightBit, fragileLongLine, fragileBareLineEnd
     // What signatures are worth, each one; `none` for a message without any.
     case resultNone, resultPass, resultFail, resultPolicy, resultNeutral, resultTemperror, resultPermerror
     case forgedRemoved, dnsTemporaryFailures, overloaded
@@ -23,6 +26,9 @@ enum DKIMCounter: Int, CounterSet {
         case .reinjected: Self.passed("reinjected")
         case .unsigned: Self.passed("no_key")
         case .verifyOff: Self.passed("verify_off")
+        case .fragileEightBit: Self.fragile("eight_bit")
+        case .fragileLongLine: Self.fragile("long_line")
+        case .fragileBareLineEnd: Self.fragile("bare_line_end")
         case .resultNone: Self.result(.none)
         case .resultPass: Self.result(.pass)
         case .resultFail: Self.result(.fail)
@@ -34,6 +40,15 @@ enum DKIMCounter: Int, CounterSet {
         case .dnsTemporaryFailures: CounterName("postern_dkim_dns_temporary_failures_total")
         case .overloaded: CounterName("postern_dkim_overloaded_total")
         }
+    }
+
+    init(_ fragility: Fragility) {
+        self =
+            switch fragility {
+            case .eightBit: .fragileEightBit
+            case .longLine: .fragileLongLine
+            case .bareLineEnd: .fragileBareLineEnd
+            }
     }
 
     init(_ result: DKIMResult) {
@@ -55,14 +70,17 @@ enum DKIMCounter: Int, CounterSet {
     private static func passed(_ reason: String) -> CounterName {
         CounterName("postern_dkim_passed_total", "reason", reason)
     }
+    private static func fragile(_ reason: String) -> CounterName {
+        CounterName("postern_dkim_fragile_total", "reason", reason)
+    }
     private static func result(_ result: DKIMResult) -> CounterName {
         CounterName("postern_dkim_signatures_total", "result", result.rawValue)
     }
 }
 
-extension CounterSink<DKIMCounter> {
+extension Tally<DKIMCounter> {
     /// The results of one message's signatures.
-    func count(_ findings: [DKIMFinding]) {
+    mutating func count(_ findings: [DKIMFinding]) {
         if findings.isEmpty { count(.resultNone) }
         for finding in findings {
             count(DKIMCounter(finding.result))

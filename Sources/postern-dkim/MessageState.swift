@@ -16,6 +16,9 @@ struct MessageState {
     /// The keys that sign, when the message is ours and there are any.
     private var keys: [DKIMSigningKey] = []
     private var hasPrefetched = false
+    /// What of a message that is signed relays may alter.
+    private var fragile: FragileText?
+    private var tally = Tally<DKIMCounter>()
     /// Why mail of ours is not signed.
     private var unsignedReason: String?
 
@@ -66,6 +69,9 @@ struct MessageState {
         case .keys(let chosen):
             keys = service.keyStandings.signing(among: chosen, isRequired: service.requirePublished)
             signing = DKIMSigning(header: header.fields, keys: keys, settings: service.signing, now: service.now())
+            var fragile = FragileText(declaresEightBit: envelope.declaresEightBit)
+            for field in header.fields { fragile.add(field) }
+            self.fragile = fragile
         case .none(let reason): unsignedReason = reason
         }
     }
@@ -80,6 +86,12 @@ struct MessageState {
 
     // MARK: Body
 
+    mutating func add(_ chunk: Span<UInt8>) {
+        signing?.update(chunk)
+        fragile?.update(chunk)
+        verification?.update(chunk)
+    }
+
     /// Asks for the keys while a long body comes in. Postfix sends a message only once it has it all, in chunks of
     /// 65,535 octets (POSTFIX.md 5): behind a shorter chunk the end follows at once, and asking twice would cost more
     /// than it gains.
@@ -93,16 +105,23 @@ struct MessageState {
 
     /// - Parameter isOverloaded: nothing may be waited for: no key is asked for.
     consuming func outcome(_ service: SigningService, isOverloaded: Bool = false) -> MessageOutcome {
-        if isOverloaded { service.counters.count(.overloaded) }
+        var outcome = concluded(service, isOverloaded: isOverloaded)
+        service.counters.count(tally)
+        outcome.counted = tally.readings
+        return outcome
+    }
+
+    private mutating func concluded(_ service: SigningService, isOverloaded: Bool) -> MessageOutcome {
+        if isOverloaded { tally.count(.overloaded) }
         guard !forged.forged.isTooMany else {
-            service.counters.count(.refused)
+            tally.count(.refused)
             return MessageOutcome(refusal: ForgedResults.refusal)
         }
         let removals = forged.forged.edits
         var outcome = isOverloaded ? judgedAtOnce(service) : judged(service)
         if !removals.isEmpty, case .accept = outcome.verdict.disposition {
             outcome.verdict.edits.insert(contentsOf: removals, at: 0)  // before insertions, which shift the numbers
-            service.counters.count(.forgedRemoved, by: removals.count)
+            tally.count(.forgedRemoved, by: removals.count)
             outcome.text += Self.told(removals.count)
         }
         return outcome
@@ -116,10 +135,10 @@ struct MessageState {
         switch origin {
         case .ours: sign(service)
         case .stranger where service.verify: verified(service)
-        case .stranger: pass(.verifyOff, "not verified: dkim.verify is false", service)
-        case .relay: pass(.relay, origin.passText, service)
-        case .passthrough: pass(.passthrough, origin.passText, service)
-        case .reinjected: pass(.reinjected, origin.passText, service)
+        case .stranger: pass(.verifyOff, "not verified: dkim.verify is false")
+        case .relay: pass(.relay, origin.passText)
+        case .passthrough: pass(.passthrough, origin.passText)
+        case .reinjected: pass(.reinjected, origin.passText)
         }
     }
 
@@ -129,35 +148,42 @@ struct MessageState {
         switch origin {
         case .stranger where service.verify && header.fields.contains { $0.isNamed("DKIM-Signature") }:
             let finding = DKIMFinding(result: .temperror, reason: .keyUnavailable("too many messages at once"))
-            service.counters.count(.verified)
-            service.counters.count(.resultTemperror)
+            tally.count(.verified)
+            tally.count(.resultTemperror)
             return outcome(of: [finding], service)
         default: return judged(service)  // nothing in it waits
         }
     }
 
-    private func pass(_ reason: DKIMCounter, _ text: String, _ service: SigningService) -> MessageOutcome {
-        service.counters.count(.passed)
-        service.counters.count(reason)
+    private mutating func pass(_ reason: DKIMCounter, _ text: String) -> MessageOutcome {
+        tally.count(.passed)
+        tally.count(reason)
         return MessageOutcome(action: "pass", text: text)
     }
 
     private mutating func sign(_ service: SigningService) -> MessageOutcome {
-        guard signing != nil else { return pass(.unsigned, "not signed: \(unsignedReason ?? "no key")", service) }
+        guard signing != nil else { return pass(.unsigned, "not signed: \(unsignedReason ?? "no key")") }
         do {
             let signatures = try signing?.finish() ?? []
             service.keyStandings.used(keys, at: service.now())
-            service.counters.count(.signed)
+            tally.count(.signed)
+            let text = keys.map { "d=\($0.domain) s=\($0.selector) a=\($0.privateKey.algorithm.rawValue)" }
             return MessageOutcome(
                 Verdict(.accept, edits: signatures.map { .insertOnTop($0) }), action: "sign",
-                text: keys.map { "d=\($0.domain) s=\($0.selector) a=\($0.privateKey.algorithm.rawValue)" }
-                    .joined(separator: ", "))
+                text: (text + toldFragile()).joined(separator: ", "))
         } catch {
             // Unsigned mail under p=reject is lost mail: the sender tries again instead (DESIGN §2).
             let reply = Reply(code: 451, enhanced: "4.3.0", text: "Message could not be signed, try again later")
-            service.counters.count(.deferred)
+            tally.count(.deferred)
             return MessageOutcome(Verdict(.refuse(reply)), action: "defer", text: "\(reply); \(error)")
         }
+    }
+
+    /// RFC 6376 §5.3: what relays may convert breaks the signature. It is told and never refused.
+    private mutating func toldFragile() -> [String] {
+        let findings = fragile?.findings ?? []
+        for finding in findings { tally.count(DKIMCounter(finding)) }
+        return findings.isEmpty ? [] : ["fragile: " + findings.map(\.logText).joined(separator: " and ")]
     }
 
     private mutating func verified(_ service: SigningService) -> MessageOutcome {
@@ -166,8 +192,8 @@ struct MessageState {
             header.isComplete
             ? verification?.finish(dns: service.dns()) ?? []
             : [DKIMFinding(result: .permerror, reason: .headerTooLarge)]
-        service.counters.count(.verified)
-        service.counters.count(findings)
+        tally.count(.verified)
+        tally.count(findings)
         return outcome(of: findings, service)
     }
 
@@ -176,5 +202,16 @@ struct MessageState {
         let room = OutcomeLine.maxTextOctets - Self.told(forged.forged.count).utf8.count
         return MessageOutcome(
             Verdict(.accept, edits: [.insertOnTop(field)]), action: "verify", text: findings.logText(within: room))
+    }
+}
+
+extension Fragility {
+    /// What may be altered on the way.
+    fileprivate var logText: String {
+        switch self {
+        case .eightBit: "8-bit text without BODY=8BITMIME"
+        case .longLine: "a line over \(FragileText.maxLineOctets) octets"
+        case .bareLineEnd: "a bare CR or LF"
+        }
     }
 }

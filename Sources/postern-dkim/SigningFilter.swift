@@ -30,8 +30,7 @@ final class SigningFilter: Filter {
 
     func body(_ chunk: Span<UInt8>) -> BodyInterest {
         message?.prefetchKeys(service, chunk: chunk.count)
-        message?.signing?.update(chunk)
-        message?.verification?.update(chunk)
+        message?.add(chunk)
         return message?.wantsBody ?? .enough
     }
 

@@ -174,9 +174,9 @@ extension DMARCCounter {
     }
 }
 
-extension CounterSink<DMARCCounter> {
+extension Tally<DMARCCounter> {
     /// One judged message.
-    func count(_ message: JudgedMessage, _ decision: LocalDecision) {
+    mutating func count(_ message: JudgedMessage, _ decision: LocalDecision) {
         count(DMARCCounter(decision.measure.action))
         if let shadowed = decision.shadowed.flatMap({ DMARCCounter(shadowed: $0.action) }) { count(shadowed) }
         if let override = decision.override { count(DMARCCounter(override)) }

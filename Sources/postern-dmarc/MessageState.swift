@@ -20,6 +20,7 @@ struct MessageState {
     private var mailFrom = CheckedIdentity()
     private var helo = CheckedIdentity()
     private var hasPrefetched = false
+    private var tally = Tally<DMARCCounter>()
 
     init(_ session: SMTPSession, _ envelope: Envelope, _ service: JudgingService) {
         self.session = session
@@ -101,10 +102,17 @@ struct MessageState {
 
     /// - Parameter isOverloaded: nothing may be waited for: DNS is not asked.
     consuming func outcome(_ service: JudgingService, isOverloaded: Bool = false) -> MessageOutcome {
-        if isOverloaded { service.counters.count(.overloaded) }
+        var outcome = concluded(service, isOverloaded: isOverloaded)
+        service.counters.count(tally)
+        outcome.counted = tally.readings
+        return outcome
+    }
+
+    private mutating func concluded(_ service: JudgingService, isOverloaded: Bool) -> MessageOutcome {
+        if isOverloaded { tally.count(.overloaded) }
         let (results, marks) = (forged.forged.count, marks.count)
         guard results + marks <= ForgedResults.maxRemovals else {
-            service.counters.count(.refused)
+            tally.count(.refused)
             return MessageOutcome(refusal: ForgedResults.refusal)
         }
         let removals = forged.forged.edits + self.marks.edits
@@ -114,20 +122,20 @@ struct MessageState {
         if marks > 0 { removed.append("\(marks) \(DispositionMark.name) removed") }
         var outcome =
             if let reason = DMARCCounter(passed: origin) {
-                pass(reason, removed, service)
+                pass(reason, removed)
             } else {
                 judged(service, removed, isOverloaded: isOverloaded)
             }
         if case .refuse = outcome.verdict.disposition { return outcome }
         outcome.verdict.edits.insert(contentsOf: removals, at: 0)  // before insertions, which shift the numbers
-        service.counters.count(.resultsRemoved, by: results)
-        service.counters.count(.marksRemoved, by: marks)
+        tally.count(.resultsRemoved, by: results)
+        tally.count(.marksRemoved, by: marks)
         return outcome
     }
 
-    private func pass(_ reason: DMARCCounter, _ removed: [String], _ service: JudgingService) -> MessageOutcome {
-        service.counters.count(.passed)
-        service.counters.count(reason)
+    private mutating func pass(_ reason: DMARCCounter, _ removed: [String]) -> MessageOutcome {
+        tally.count(.passed)
+        tally.count(reason)
         return MessageOutcome(action: "pass", text: ([origin.passText] + removed).joined(separator: ", "))
     }
 
@@ -136,7 +144,7 @@ struct MessageState {
     ) -> MessageOutcome {
         let message = findings(service, isOverloaded: isOverloaded)
         let decision = service.policy.decision(on: message)
-        service.counters.count(message, decision)
+        tally.count(message, decision)
         if !isOverloaded { keep(message, decision, service) }
         return MessageOutcome(message, decision, removed, service)
     }

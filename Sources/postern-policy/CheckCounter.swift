@@ -92,9 +92,9 @@ extension CheckCounter {
     }
 }
 
-extension CounterSink<CheckCounter> {
+extension Tally<CheckCounter> {
     /// One judged request.
-    func count(_ verdict: PolicyVerdict) {
+    mutating func count(_ verdict: PolicyVerdict) {
         count(CheckCounter(verdict.decision))
         if let withheld = verdict.withheld { count(CheckCounter(shadowed: withheld)) }
         for finding in verdict.findings {
@@ -104,7 +104,7 @@ extension CounterSink<CheckCounter> {
     }
 
     /// What the lists said of one message.
-    func count(_ lists: [PolicyFinding]) {
+    mutating func count(_ lists: [PolicyFinding]) {
         for list in lists {
             switch list.outcome {
             case .listed: count(.listed)

@@ -20,12 +20,16 @@ final class JudgedMessage: PolicyTransaction {
     func answer(_ request: PolicyRequest) -> PolicyOutcome {
         let (lists, senderPolicy) = (facts.lists, facts.senderPolicy)
         let verdict = service.verdict(on: request, facts: &facts)
-        service.counters.count(verdict)
-        if let found = facts.lists, found != lists { service.counters.count(found.lists) }
-        if let found = facts.senderPolicy, senderPolicy == nil { service.counters.count(CheckCounter(found.result)) }
+        var tally = Tally<CheckCounter>()
+        tally.count(verdict)
+        if let found = facts.lists, found != lists { tally.count(found.lists) }
+        if let found = facts.senderPolicy, senderPolicy == nil { tally.count(CheckCounter(found.result)) }
+        service.counters.count(tally)
+        if case .rule(let name) = verdict.decision?.check { service.ruleDecisions.count(name) }
         record(request, verdict, before: (lists, senderPolicy))
         guard Self.isWorthALine(verdict, request) else { return .silent(verdict.answer) }
-        return .logged(verdict.answer, as: verdict.word, text: verdict.logText)
+        return .logged(
+            verdict.answer, as: verdict.word, text: verdict.logText, counted: tally.readings + verdict.namesCounted)
     }
 
     /// Keeps the request, with what was found out for it; what was known of its message before is in an earlier record.
@@ -50,6 +54,18 @@ final class JudgedMessage: PolicyTransaction {
 }
 
 extension PolicyVerdict {
+    /// The rule that has decided, and the lists that speak of the client or sender. Lists are counted where they answer,
+    /// once a message; their names stand in the lines of all of its recipients.
+    fileprivate var namesCounted: [CounterReading] {
+        var names: [CounterReading] = []
+        if case .rule(let name) = decision?.check { names.append(CounterReading(PolicyService.ruleDecision(name), 1)) }
+        for finding in findings where finding.outcome == .listed {
+            guard case .list(let zone) = finding.check else { continue }
+            names.append(CounterReading(ListReadings.name("listings_total", zone), 1))
+        }
+        return names
+    }
+
     /// Its text; where mail goes on since greylisting let it, with the reason.
     var logText: String {
         guard decision == nil, let greylist = findings.last(where: { $0.check == .greylist }), !greylist.isShadow else {

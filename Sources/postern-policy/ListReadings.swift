@@ -8,11 +8,15 @@ enum ListReadings {
     /// Most lists that are told; a configuration has a few.
     private static let maxLists = 128
 
+    static func name(_ noun: String, _ zone: String) -> CounterName {
+        CounterName("postern_policy_dnsbl_\(noun)", "list", zone)
+    }
+
     static func of(_ health: DNSBLHealth) -> [CounterReading] {
         let lists = Dictionary(grouping: health.statuses, by: \.zone).sorted { $0.key < $1.key }
         return lists.prefix(maxLists).flatMap { zone, statuses in
             func reading(_ noun: String, _ value: Int) -> CounterReading {
-                CounterReading(CounterName("postern_policy_dnsbl_\(noun)", "list", zone), UInt64(clamping: value))
+                CounterReading(name(noun, zone), UInt64(clamping: value))
             }
             func sum(_ number: KeyPath<DNSBLListStatus, Int>) -> Int {
                 statuses.reduce(0) { $0 &+ $1[keyPath: number] }

@@ -22,7 +22,8 @@ struct PolicyDaemon: RunningDaemon {
 
     var counters: [CounterReading] {
         let service = service.current
-        return server.counters(of: "policy") + service.counters.readings + recorder.counters
+        return server.counters(of: "policy") + service.counters.readings
+            + service.ruleDecisions.readings(PolicyService.ruleDecision) + recorder.counters
             + (service.greylists ? GreylistReadings.of(greylist) : [])
     }
 

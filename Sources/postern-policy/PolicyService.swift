@@ -19,6 +19,8 @@ final class PolicyService: Sendable {
     let dns: @Sendable (Duration) -> any DNSAnswering
     let counters: CounterSink<CheckCounter>
     let histograms: HistogramSink<CheckHistogram>
+    /// Requests that rules have decided, by their names.
+    let ruleDecisions: NamedCounts
 
     /// - Parameter older: the snapshot that this one takes the place of; what was counted and learned goes on.
     /// - Throws: a wrong expression of a rule, which `check` has told before.
@@ -40,6 +42,12 @@ final class PolicyService: Sendable {
         self.dns = dns
         self.counters = counters
         histograms = older?.histograms ?? HistogramSink()
+        ruleDecisions = older?.ruleDecisions ?? NamedCounts()
+        ruleDecisions.prepare(configuration.rules.map(\.name))
+    }
+
+    static func ruleDecision(_ rule: String) -> CounterName {
+        CounterName("postern_policy_rule_decisions_total", "rule", rule)
     }
 
     /// Judges one request within its time.

@@ -1,5 +1,5 @@
-// What postern-rate counts of its limits; what it answers the door counts. Labels are closed: no limit's name and
-// no stranger's text is among them.
+// What postern-rate counts of its limits; what it answers the door counts. Labels are closed sets, or limits' names from
+// the configuration; no stranger's text is among them.
 
 import PosternAdmission
 import PosternDaemon
@@ -34,9 +34,10 @@ enum LimitCounter: Int, CounterSet {
     }
 }
 
-extension CounterSink<LimitCounter> {
+extension Tally<LimitCounter> {
     /// One judged request.
-    func count(_ verdict: LimitVerdict) {
+    init(_ verdict: LimitVerdict) {
+        self.init()
         for finding in verdict.findings where finding.outcome == .over {
             count(finding.isShadow ? .overInShadow : .over)
         }
@@ -50,6 +51,15 @@ extension CounterSink<LimitCounter> {
         if verdict.missing > 0 { count(.missing, by: verdict.missing) }
         if verdict.untracked > 0 { count(.untracked, by: verdict.untracked) }
         if verdict.isUnavailable { count(.unavailable) }
+    }
+}
+
+extension LimitVerdict {
+    /// Names of the limits that it is over.
+    var limitsOver: [String] { findings.filter { $0.outcome == .over }.map(\.limit) }
+
+    static func limitOver(_ name: String) -> CounterName {
+        CounterName("postern_rate_limit_over_total", "limit", name)
     }
 }
 

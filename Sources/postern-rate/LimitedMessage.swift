@@ -24,7 +24,10 @@ final class LimitedMessage: PolicyTransaction {
         let verdict = service.verdict(on: request)
         record(.limits, request, RecordedDecision(verdict))
         guard Self.isWorthALine(verdict) else { return .silent(verdict.answer) }
-        return .logged(verdict.answer, as: verdict.word, text: verdict.text)
+        return .logged(
+            verdict.answer, as: verdict.word, text: verdict.text,
+            counted: Tally(verdict).readings
+                + verdict.limitsOver.map { CounterReading(LimitVerdict.limitOver($0), 1) })
     }
 
     func end() {

@@ -21,7 +21,8 @@ struct RateDaemon: RunningDaemon {
 
     var counters: [CounterReading] {
         let service = service.current
-        return server.counters(of: "rate") + service.counters.readings + LedgerReadings.of(service.ledger)
+        return server.counters(of: "rate") + service.counters.readings
+            + service.limitsOver.readings(LimitVerdict.limitOver) + LedgerReadings.of(service.ledger)
             + recorder.counters
     }
 

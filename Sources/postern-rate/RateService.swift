@@ -12,6 +12,8 @@ struct RateService: Sendable {
     let names: Set<String>
     let now: @Sendable () -> UnixTime
     let counters: CounterSink<LimitCounter>
+    /// Requests over a limit, by its name.
+    let limitsOver: NamedCounts
     let events: EventLog
     let log: any LogSink
 
@@ -26,6 +28,8 @@ struct RateService: Sendable {
         names = Set(configuration.limits.map(\.name))
         self.now = now
         counters = older?.counters ?? CounterSink()
+        limitsOver = older?.limitsOver ?? NamedCounts()
+        limitsOver.prepare(configuration.limits.map(\.name))
         events = older?.events ?? EventLog(run: "\(now().nanoseconds)")
         self.log = log
     }
@@ -34,7 +38,8 @@ struct RateService: Sendable {
     func verdict(on request: PolicyRequest) -> LimitVerdict {
         let now = now()
         let verdict = judge.verdict(on: request, ledger: ledger, now: now)
-        counters.count(verdict)
+        counters.count(Tally(verdict))
+        for name in verdict.limitsOver { limitsOver.count(name) }
         // One line a key in a span of time, so that an account that goes on does not fill the log.
         for event in verdict.events {
             log.warning("\(event)")

@@ -50,6 +50,8 @@ extension EndToEnd {
             .postconf("strangers_mail_altered", "error", "-e", "remote_header_rewrite_domain = domain.invalid"),
             .postconf(
                 "signed_mail_altered", "warning", "-e", "smtp_generic_maps = inline:{a@example.org=b@example.org}"),
+            .postconf("signed_mail_altered", "warning", "-e", "smtp_discard_ehlo_keywords = 8bitmime, dsn"),
+            .postconf("signed_mail_altered", "warning", "-e", "smtp_line_length_limit = 100"),
             .postconf("soft_bounce", "warning", "-e", "soft_bounce = yes"),
             .postconf("policy_missing", "error", "-e", "smtpd_recipient_restrictions = reject_unauth_destination"),
             .postconf(

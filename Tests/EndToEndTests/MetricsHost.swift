@@ -101,6 +101,10 @@ final class MetricsHost: Sendable {
         [greylist]
         clients = "all"
         delay = "1s"
+        [[rule]]
+        name = "a rule"
+        helo = ["spam.example"]
+        action = "reject 5.7.1 No spam"
         [[limit]]
         name = "per client"
         per = ["client"]

@@ -16,7 +16,7 @@ extension EndToEnd {
         private static func declared() throws -> [(name: String, kind: String, labels: String)] {
             try text("contrib/prometheus/metrics.md").split(separator: "\n").compactMap { line in
                 let cells = line.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
-                guard cells.count == 4, cells[0].hasPrefix("`postern_") else { return nil }
+                guard cells.count == 5, cells[0].hasPrefix("`postern_") else { return nil }
                 return (cells[0].replacingOccurrences(of: "`", with: ""), cells[1], cells[2])
             }
         }

@@ -33,7 +33,8 @@ extension EndToEnd {
         {
             #"{"time":"2026-11-21T01:52:23.004Z","program":"postern-policy","pid":815,"level":"info","queue_id":null,"#
                 + #""action":"\#(action)","stage":"RCPT","client_name":null,"client_address":"\#(address)","#
-                + #""text":"\#(text)","from":"\#(from)","to":"a@b.example","proto":"ESMTP","helo":"\#(helo)"}"#
+                + #""text":"\#(text)","from":"\#(from)","to":"a@b.example","proto":"ESMTP","helo":"\#(helo)","#
+                + #""answers":{"action":"\#(action)"},"dnsbl_listings":{"list":["zen.spamhaus.org"]}}"#
         }
 
         static let refused = [

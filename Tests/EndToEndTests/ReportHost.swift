@@ -119,6 +119,13 @@ final class ReportHost: Sendable {
         return [postfixLog, ours.path, objects.path + ".gz"]
     }
 
+    /// What `postern status` says of a daemon.
+    func status(_ daemon: String) throws -> ProgramResult {
+        try Program.run(
+            try Products.path("postern"),
+            ["status", daemon, "--json", "--config", folder.file("postfix.toml").path])
+    }
+
     func postern(_ arguments: [String]) throws -> ProgramResult {
         try Program.run(
             try Products.path("postern"), arguments + ["--config", folder.file("postfix.toml").path, "--log"] + logs(),

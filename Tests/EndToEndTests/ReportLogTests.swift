@@ -44,6 +44,7 @@ extension EndToEnd {
             }
             #expect(expected["refused_for_now"] ?? 0 > 0 && expected["refused_for_good"] ?? 0 >= 12)
             try Self.compareVerdicts(report, host)
+            try Self.compareWords(host)
             try Self.comparePage(host)
             try Self.tellWhy(host, refused)
             try Self.compareFail2ban(host)
@@ -109,6 +110,42 @@ extension EndToEnd {
                 throw HarnessError("expected a JSON object, found \(result)")
             }
             return object
+        }
+
+        /// A query for the log and one for the metrics say the same: JSON lines counted by their words are what postern-dmarc
+        /// counts, and every word is one that contrib's table of metrics knows.
+        private static func compareWords(_ host: ReportHost) throws {
+            let table = try String(
+                contentsOf: SourceTree.root.appending(path: "contrib/prometheus/metrics.md"), encoding: .utf8)
+            let log = try String(contentsOf: SourceTree.root.appending(path: "contrib/doc/log.md"), encoding: .utf8)
+            var counted: [String: Int] = [:]
+            for line in host.json {
+                let object = try #require(
+                    try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any], "\(line)")
+                for (noun, value) in object where !log.contains("\n| `\(noun)` |") {
+                    if let amount = value as? Int {
+                        #expect(table.contains(" `\(noun)` |"), "\(noun)")
+                        counted["postern_dmarc_\(noun)_total", default: 0] += amount
+                        continue
+                    }
+                    let words = try #require(value as? [String: Any], "\(noun): \(line)")
+                    for (label, value) in words {
+                        let values = value as? [String] ?? [value as? String ?? ""]
+                        #expect(table.contains(" `\(noun).\(label)\(value is [String] ? "[]" : "")` |"), "\(noun)")
+                        for value in values { counted["postern_dmarc_\(noun)_total \(value)", default: 0] += 1 }
+                    }
+                }
+            }
+            let status = try object(host.status("dmarc"))
+            let daemon = (status["daemons"] as? [[String: Any]])?.first?["status"] as? [String: Any]
+            var metrics: [String: Int] = [:]
+            for counter in daemon?["counters"] as? [[String: Any]] ?? [] {
+                guard let metric = counter["metric"] as? String, let value = counter["value"] as? Int, value > 0,
+                    metric.hasPrefix("postern_dmarc_"), !metric.contains("_facts_")
+                else { continue }
+                metrics[metric + ((counter["label_value"] as? String).map { " \($0)" } ?? "")] = value
+            }
+            #expect(counted == metrics && metrics.count > 6)
         }
 
         private static func compareVerdicts(_ report: [String: Any], _ host: ReportHost) throws {

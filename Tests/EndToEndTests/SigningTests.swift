@@ -28,6 +28,30 @@ extension EndToEnd {
             #expect(opinion.results == ["pass", "pass"], "\(opinion.field)")
         }
 
+        @Test("what relays may alter is told and signed all the same; as Postfix says what was declared")
+        func fragile() throws {
+            let host = try MailHost.shared()
+            let body = "Gr\u{FC}\u{DF}e\n"
+            let told = ", fragile: 8-bit text without BODY=8BITMIME"
+            for (parameters, fields, fragile) in [
+                ("", "", told), (" BODY=8BITMIME", "", ""), (" SIZE=1000 body=8bitmime", "", ""),
+                ("", "Content-Transfer-Encoding: 8bit\n", ""), (" BODY=7BIT", "", told),
+            ] {
+                let client = try host.session(.user)
+                let sent = Letter.octets(from: "ann@example.org", fields: fields, body: body)
+                let reply = try client.send(
+                    from: "ann@example.org", to: ["bo@example.org"], sent, mailParameters: parameters)
+                let arrival = try host.arrival(try #require(reply.queueID, "\(reply)"))
+                #expect(
+                    arrival.log.first?.hasSuffix(
+                        "END-OF-MESSAGE from laptop.example.com[198.51.100.9]: \(Self.both)"
+                            + "\(fragile); from=<ann@example.org>") == true, "\(parameters): \(arrival.log)")
+                #expect(arrival.message.octets.suffix(sent.count) == sent[...])
+                #expect(
+                    try DKIMPy.verify(arrival.message.octets, records: host.keys.records) == [.passed, .passed])
+            }
+        }
+
         @Test("whose mail is ours")
         func ours() throws {
             let host = try MailHost.shared()

@@ -13,4 +13,11 @@ import Testing
         let declared = MetricFamily.names(of: "postern-dmarc", [.counter, .histogram])
         #expect(told == declared.filter { $0.metric != "postern_dmarc_facts_total" })
     }
+
+    @Test("whatever is counted of a message stands in its JSON line")
+    func inLog() {
+        for counter in DMARCCounter.allCases {
+            #expect(MetricFamily.all.contains { $0.name == counter.name.metric && $0.inLog != nil }, "\(counter)")
+        }
+    }
 }

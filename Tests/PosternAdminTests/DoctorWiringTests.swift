@@ -291,6 +291,18 @@ import Testing
         Row("header checks on the way out, of one transport", "warning:signed_mail_altered") {
             $0.overrides["relay/unix/smtp_header_checks"] = "pcre:/etc/postfix/out"
         },
+        Row("8-bit text is converted on the way out", "warning:signed_mail_altered") {
+            $0.main["smtp_discard_ehlo_keywords"] = "dsn, 8BITMIME"
+        },
+        Row("of one transport", "warning:signed_mail_altered") {
+            $0.overrides["relay/unix/smtp_discard_ehlo_keywords"] = "8bitmime"
+        },
+        Row("other keywords are nobody's business") { $0.main["smtp_discard_ehlo_keywords"] = "dsn, pipelining" },
+        Row("lines are broken early", "warning:signed_mail_altered") { $0.main["smtp_line_length_limit"] = "512" },
+        Row("lines are never broken, or where all break them") {
+            $0.main["smtp_line_length_limit"] = "0"
+            $0.overrides["relay/unix/smtp_line_length_limit"] = "998"
+        },
         Row("the same, and nothing is signed") {
             $0.main["smtp_generic_maps"] = "hash:/etc/postfix/generic"
             $0.main["non_smtpd_milters"] = ""

@@ -211,6 +211,35 @@ private func text(_ octets: ArraySlice<UInt8>?) -> String? { octets.map { String
 
     // MARK: Postern
 
+    static let counted = [
+        CounterReading(CounterName("answers_total", "action", "reject"), 1),
+        CounterReading(CounterName("postern_policy_dnsbl_listings_total", "list", "a\"]}\\.example"), 1),
+        CounterReading(CounterName("postern_policy_dnsbl_listings_total", "list", "b.example"), 1),
+    ]
+
+    @Test(
+        "an object's own members; what is nested in it is passed over, and must end",
+        arguments: [
+            (#"{"a":{"b":["c","d"]},"e":1}"#, "a:nested e:1"),
+            (#"{"a":[],"b":{},"c":null}"#, "a:nested b:nested c:null"),
+            (#"{"a":{"text":"}]\"{"},"text":"x"}"#, "a:nested text:x"), (#"{"a":[1}"#, nil), (#"{"a":{"b":1"#, nil),
+            (#"{"a":{"b}"#, nil),
+            ("{\"a\":" + String(repeating: "[", count: 9) + String(repeating: "]", count: 9) + "}", nil),
+            ("{\"a\":" + String(repeating: "[", count: 8) + String(repeating: "]", count: 8) + "}", "a:nested"),
+            (#"{"a":[1]]}"#, nil),
+        ] as [(String, String?)])
+    func nested(_ json: String, _ expected: String?) {
+        var told: [String] = []
+        let isObject = FlatObject.read(octets(json)) { key, value in
+            switch value {
+            case .text(let value), .word(let value): told.append("\(text(key) ?? ""):\(text(value) ?? "")")
+            case .null: told.append("\(text(key) ?? ""):null")
+            case .nested: told.append("\(text(key) ?? ""):nested")
+            }
+        }
+        #expect((isObject ? told.joined(separator: " ") : nil) == expected)
+    }
+
     static let hostile: [[UInt8]] = [
         Array("ann@example.org".utf8), [], Array("x>; from=<y> to=<z> proto=ESMTP helo=<a>".utf8),
         Array("a; from=<b@c.example>".utf8), Array("\"\\\r\n\u{7}\u{E9}\u{2028}{}".utf8), [0xFF, 0xFE, 0x00],
@@ -228,7 +257,7 @@ private func text(_ octets: ArraySlice<UInt8>?) -> String? { octets.map { String
                     queueID: number % 2 == 0 ? nil : "4cXk2J1hz", action: "reject", stage: "RCPT",
                     client: SMTPClient(name: second, address: IPAddress("192.0.2.7")),
                     text: "550 5.7.1 no; from=<x> (rule a; to=<y>)", mailFrom: first, recipient: second,
-                    proto: "ESMTP", helo: first)
+                    proto: "ESMTP", helo: first, counted: Self.counted)
                 let message = rendering.message(of: .outcome(sent), at: now)
                 let line = "Nov 21 01:52:23 mx1 postern-policy[815]: \(message)"
                 let whole = try #require(LogLine(octets(line)), "\(line)")
@@ -269,10 +298,10 @@ private func text(_ octets: ArraySlice<UInt8>?) -> String? { octets.map { String
     }
 
     @Test(
-        "what is no flat JSON object is no line of ours",
+        "what is no JSON object is no line of ours",
         arguments: [
             "{", "{}", "{\"program\":\"postern-dkim\"", "{\"program\":\"postern-dkim\",}", "{\"program\":\"cron\"}",
-            "{\"program\":\"postern-dkim\",\"x\":{}}", "{\"program\":\"postern-dkim\"} x", "{\"program\":\"\\x\"}",
+            "{\"program\":\"postern-dkim\",\"x\":{}", "{\"program\":\"postern-dkim\"} x", "{\"program\":\"\\x\"}",
         ])
     func noObject(_ message: String) throws {
         let line = try #require(LogLine(octets("postern-dkim[1]: \(message)")))

@@ -12,4 +12,11 @@ import Testing
         let told = Set(DKIMCounter.allCases.map(\.name) + DKIMHistogram.allCases.map(\.name))
         #expect(told == MetricFamily.names(of: "postern-dkim", [.counter, .histogram]))
     }
+
+    @Test("whatever is counted of a message stands in its JSON line")
+    func inLog() {
+        for counter in DKIMCounter.allCases {
+            #expect(MetricFamily.all.contains { $0.name == counter.name.metric && $0.inLog != nil }, "\(counter)")
+        }
+    }
 }

@@ -7,7 +7,7 @@ internal import PosternMail
 
 enum ContentFindings {
     static func all(_ subject: DoctorSubject) -> [DoctorFinding] {
-        reinjection(subject) + outgoing(subject) + incoming(subject) + softBounce(subject)
+        reinjection(subject) + outgoing(subject) + conversions(subject) + incoming(subject) + softBounce(subject)
     }
 
     // MARK: The way back from a content filter
@@ -68,6 +68,37 @@ enum ContentFindings {
             }
         }
         return findings
+    }
+
+    /// What has Postfix make other text of signed text (RFC 6376 §5.3), without need: where the next host takes 8-bit text,
+    /// and lines as long as RFC 5322 §2.1.1 lets them be.
+    private static func conversions(_ subject: DoctorSubject) -> [DoctorFinding] {
+        guard subject.signs else { return [] }
+        let clients = subject.postfix.services(of: "smtp")
+        return (clients.isEmpty ? [nil] : clients.map(Optional.some)).flatMap { service -> [DoctorFinding] in
+            func finding(_ parameter: String, _ does: String, _ mended: String) -> DoctorFinding {
+                DoctorFinding(
+                    .signedMailAltered, .warning, at: [service?.place ?? parameter],
+                    "\(parameter) (\(subject.postfix.value(parameter, service))) has Postfix \(does) after mail is signed",
+                    why: "the body that arrives is not the one that was signed, and the signature fails",
+                    mends: [subject.edit.set(parameter, mended, for: service)])
+            }
+            var findings: [DoctorFinding] = []
+            let discarded = PostfixWords.split(subject.postfix.value("smtp_discard_ehlo_keywords", service)) ?? []
+            let others = discarded.filter { $0.lowercased() != "8bitmime" }
+            if others.count < discarded.count {
+                findings.append(
+                    finding(
+                        "smtp_discard_ehlo_keywords", "make quoted-printable of 8-bit text",
+                        others.joined(separator: ", ")))
+            }
+            let parameter = "smtp_line_length_limit"
+            // 0: no limit.
+            if let limit = Int(subject.postfix.value(parameter, service)), (1..<998).contains(limit) {
+                findings.append(finding(parameter, "break lines", "998"))
+            }
+            return findings
+        }
     }
 
     // MARK: Before strangers' signatures are verified

@@ -1,5 +1,6 @@
-// A JSON object without nesting, read by name (RFC 8259): a line of ours with log.format = "json". Values are handed
-// over as octets of the line; only a text with escapes in it is copied. What is no such object yields nothing.
+// A JSON object, its own members read by name (RFC 8259): a line of ours with log.format = "json". Values are handed over
+// as octets of the line; only a text with escapes in it is copied. Lists and objects in it, the words of metrics, are
+// passed over. What is no such object yields nothing.
 
 internal import PosternDaemon
 internal import PosternMail
@@ -10,10 +11,14 @@ struct FlatObject {
         /// A number, true or false.
         case word(ArraySlice<UInt8>)
         case null
+        /// A list or an object.
+        case nested
     }
 
-    /// Most members that are read; ours have fourteen.
+    /// Most members that are read; ours have some twenty.
     static let maxMembers = 64
+    /// Most lists and objects within each other; ours are two.
+    private static let maxDepth = 8
 
     /// Calls `take` with each member, in order.
     /// - Returns: false when the octets are no object of texts, numbers, booleans and null.
@@ -27,6 +32,9 @@ struct FlatObject {
             if rest.first == UInt8(ascii: "\"") {
                 guard let value = text(&rest) else { return false }
                 take(key, .text(value))
+            } else if rest.first == UInt8(ascii: "{") || rest.first == UInt8(ascii: "[") {
+                guard skipNested(&rest) else { return false }
+                take(key, .nested)
             } else {
                 let word = rest.prefix { $0.isASCIILetter || $0.isASCIIDigit || $0 == 0x2D || $0 == 0x2E || $0 == 0x2B }
                 guard !word.isEmpty else { return false }
@@ -35,6 +43,27 @@ struct FlatObject {
             }
             if token(&rest, "}") { return isEnd(rest) }
             guard token(&rest, ",") else { return false }
+        }
+        return false
+    }
+
+    /// Passes over a list or an object. What stands in it is looked at no closer than to find its end.
+    private static func skipNested(_ rest: inout ArraySlice<UInt8>) -> Bool {
+        var open: [UInt8] = []
+        while let octet = rest.first {
+            switch octet {
+            case UInt8(ascii: "\""):
+                guard text(&rest) != nil else { return false }
+                continue
+            case UInt8(ascii: "{"): open.append(UInt8(ascii: "}"))
+            case UInt8(ascii: "["): open.append(UInt8(ascii: "]"))
+            case UInt8(ascii: "}"), UInt8(ascii: "]"):
+                guard open.popLast() == octet else { return false }
+            default: break
+            }
+            guard open.count <= maxDepth else { return false }
+            rest = rest.dropFirst()
+            if open.isEmpty { return true }
         }
         return false
     }

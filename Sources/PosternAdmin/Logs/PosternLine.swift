@@ -151,7 +151,7 @@ struct PosternLine {
         var pid: ArraySlice<UInt8> = []
         let isObject = FlatObject.read(json) { key, value in
             switch value {
-            case .null: return
+            case .null, .nested: return
             case .word(let word): if key.equals("pid") { pid = word }
             case .text(let value):
                 if key.equals("text") {

@@ -15,14 +15,25 @@ enum MetricsTable {
         counters, which only rise, in `_total`; of a histogram there are `_bucket`, `_sum` and `_count`.
         Values of a label are listed where they are a closed set; the others come from the configuration.
 
+        The last column but one is what a JSON line of the log (`log.format = "json"`) calls it: `spf.result` stands there as
+        `"spf":{"result":"fail"}`, `signatures.result[]` as `"signatures":{"result":["pass","fail"]}`, and what has no label as
+        a number. So a query for the metrics and one for the log use the same words.
+
 
         """
 
     private static func section(_ daemon: String?) -> String {
         let rows = MetricFamily.all.filter { $0.daemon == daemon }.map { family in
-            "| `\(family.name)` | \(family.kind.rawValue) | \(labels(family)) | \(family.help) |\n"
+            "| `\(family.name)` | \(family.kind.rawValue) | \(labels(family)) | \(inLog(family)) | \(family.help) |\n"
         }
-        return "## \(daemon ?? "Every daemon")\n\n| metric | kind | labels | |\n|---|---|---|---|\n" + rows.joined()
+        return "## \(daemon ?? "Every daemon")\n\n| metric | kind | labels | JSON log | |\n|---|---|---|---|---|\n"
+            + rows.joined()
+    }
+
+    private static func inLog(_ family: MetricFamily) -> String {
+        guard let form = family.inLog else { return "" }
+        guard let label = family.label else { return "`\(family.noun)`" }
+        return "`\(family.noun).\(label.key)\(form == .several ? "[]" : "")`"
     }
 
     private static func labels(_ family: MetricFamily) -> String {

@@ -13,8 +13,6 @@ struct LogRendering: Sendable {
 
     /// Longest line, its line end included: what one write(2) to a pipe does in one piece. Source: pipe(7), PIPE_BUF.
     static let maxLineOctets = 4096
-    /// Longest text in a JSON object, so that the whole object fits, escapes and all.
-    static let maxJSONTextOctets = OutcomeLine.maxTextOctets
     /// Longest word in a JSON object that is Postfix's or ours: queue id, action, stage, protocol.
     static let maxWordOctets = 64
 
@@ -69,29 +67,33 @@ struct LogRendering: Sendable {
 
     // MARK: JSON
 
+    /// The text gets the room that all else leaves, so that the object is whole and what was decided stands in it.
     private func json(of event: LogEvent, at now: UnixTime) -> String {
         var object = JSONLine()
         object.add("time", .text(Self.timestamp(now)))
         object.add("program", .text(program))
         object.add("pid", .number(Int(pid)))
         object.add("level", .text("\(event.level)"))
-        switch event {
-        case .note(_, let text): object.add("text", .text(Self.cut(Self.printable(text), to: Self.maxJSONTextOctets)))
-        case .outcome(let line):
-            let name = LogText.client(line.client).prefix { $0 != "[" }
-            object.add("queue_id", .optional(line.queueID.map { Self.cut($0, to: Self.maxWordOctets) }))
-            object.add("action", .text(Self.cut(line.action, to: Self.maxWordOctets)))
-            object.add("stage", .text(Self.cut(line.stage, to: Self.maxWordOctets)))
-            object.add("client_name", .optional(name == "unknown" ? nil : String(name)))
-            object.add("client_address", .optional(line.client.address.map { "\($0)" }))
-            object.add("text", .text(Self.cut(Self.printable(line.text), to: Self.maxJSONTextOctets)))
-            object.add("from", .optional(line.mailFrom.map(LogText.escaped)))
-            object.add("to", .optional(line.recipient.map(LogText.escaped)))
-            object.add("proto", .optional(line.proto.map { Self.cut($0, to: Self.maxWordOctets) }))
-            object.add("helo", .optional(line.helo.map(LogText.escaped)))
+        guard case .outcome(let line) = event else {
+            if case .note(_, let text) = event { object.add("text", .text(Self.printable(text))) }
+            return object.text(within: Self.maxLineOctets - 1)
         }
-        return object.description
+        let name = LogText.client(line.client).prefix { $0 != "[" }
+        object.add("queue_id", .optional(line.queueID.map(Self.word)))
+        object.add("action", .text(Self.word(line.action)))
+        object.add("stage", .text(Self.word(line.stage)))
+        object.add("client_name", .optional(name == "unknown" ? nil : String(name)))
+        object.add("client_address", .optional(line.client.address.map { "\($0)" }))
+        object.add("text", .text(Self.printable(line.text)))
+        object.add("from", .optional(line.mailFrom.map(LogText.escaped)))
+        object.add("to", .optional(line.recipient.map(LogText.escaped)))
+        object.add("proto", .optional(line.proto.map(Self.word)))
+        object.add("helo", .optional(line.helo.map(LogText.escaped)))
+        for member in CountedWords.members(of: line.counted, program: program) { object.add(member) }
+        return object.text(within: Self.maxLineOctets - 1)
     }
+
+    private static func word(_ text: String) -> String { cut(printable(text), to: maxWordOctets) }
 
     /// `2026-11-21T01:52:23.004Z`. Source: RFC 3339 §5.6.
     static func timestamp(_ now: UnixTime) -> String {
@@ -114,24 +116,62 @@ public struct JSONLine: CustomStringConvertible {
     enum Value {
         case text(String)
         case number(Int)
+        case list([Value])
+        case object([Member])
         case null
 
         static func optional(_ text: String?) -> Value { text.map(Value.text) ?? .null }
-    }
 
-    private var members = ""
-
-    mutating func add(_ key: String, _ value: Value) {
-        if !members.isEmpty { members += "," }
-        members += Self.quoted(key) + ":"
-        switch value {
-        case .text(let text): members += Self.quoted(text)
-        case .number(let number): members += String(number)
-        case .null: members += "null"
+        var description: String {
+            switch self {
+            case .text(let text): JSONLine.quoted(text)
+            case .number(let number): String(number)
+            case .list(let values): "[\(values.map(\.description).joined(separator: ","))]"
+            case .object(let members): "{\(members.map(\.description).joined(separator: ","))}"
+            case .null: "null"
+            }
         }
     }
 
-    public var description: String { "{\(members)}" }
+    struct Member {
+        let key: String
+        let value: Value
+
+        init(_ key: String, _ value: Value) { (self.key, self.value) = (key, value) }
+        var description: String { "\(JSONLine.quoted(key)):\(value.description)" }
+    }
+
+    private var members: [Member] = []
+
+    mutating func add(_ key: String, _ value: Value) { add(Member(key, value)) }
+    mutating func add(_ member: Member) { members.append(member) }
+
+    public var description: String { Value.object(members).description }
+
+    /// The object, its member `text` cut until it has room.
+    /// - Parameter octets: more than all the others take.
+    func text(within octets: Int) -> String {
+        let whole = description
+        guard whole.utf8.count > octets, let index = members.firstIndex(where: { $0.key == "text" }),
+            case .text(let text) = members[index].value
+        else { return whole }
+        let room = octets - (whole.utf8.count - Self.quoted(text).utf8.count)
+        var line = self
+        line.members[index] = Member("text", .text(Self.cut(text, quotedWithin: room)))
+        return line.description
+    }
+
+    /// - Parameter octets: of the text with its quotation marks and escapes.
+    private static func cut(_ text: String, quotedWithin octets: Int) -> String {
+        var kept = ""
+        var count = "\"...\"".utf8.count
+        for scalar in text.unicodeScalars {
+            count += quoted(String(scalar)).utf8.count - 2
+            guard count <= octets else { break }
+            kept.unicodeScalars.append(scalar)
+        }
+        return kept + "..."
+    }
 
     /// RFC 8259 §7: quotation mark, reverse solidus and U+0000 to U+001F must be escaped; DEL and U+2028/9 are too,
     /// since some readers take them for line ends or worse.

@@ -30,12 +30,22 @@ public struct MetricFamily: Hashable, Sendable {
         }
     }
 
+    /// What an outcome's line can count of it.
+    public enum InLog: Hashable, Sendable {
+        /// One value of its label; without a label a number.
+        case one
+        /// Several values of its label.
+        case several
+    }
+
     /// As its samples are called, in base units; what a daemon sends in microseconds is told in seconds.
     public let name: String
     public let kind: Kind
     /// A sentence without quotation marks, backslashes and line ends.
     public let help: String
     public let label: Label?
+    /// How JSON lines of the log tell it (`log.format`); nil where none does.
+    public let inLog: InLog?
     /// The daemon that has it; nil for what all have. Those carry the daemon's name as a label.
     public let daemon: String?
 
@@ -47,6 +57,15 @@ public struct MetricFamily: Hashable, Sendable {
 
     /// OpenMetrics §5.1.2.4: the unit is the last word of the name.
     public var unit: String? { ["seconds", "octets"].first { openName.hasSuffix("_\($0)") } }
+
+    /// What a JSON line calls it: without `postern_DAEMON_` and `_total`.
+    public var noun: String {
+        let prefix = daemon.map { $0.replacing("-", with: "_") + "_" } ?? "postern_"
+        return openName.hasPrefix(prefix) ? String(openName.dropFirst(prefix.count)) : openName
+    }
+
+    /// Those that stand in JSON lines, by name.
+    static let logged = Dictionary(uniqueKeysWithValues: all.filter { $0.inLog != nil }.map { ($0.name, $0) })
 
     /// All of them, in the order in which they are shown.
     public static let all = shared + dns + dkim + dmarc + policy + rate
@@ -69,8 +88,10 @@ extension MetricFamily {
     struct Maker {
         let daemon: String?
 
-        func counter(_ name: String, _ help: String, _ key: String? = nil, _ values: [String]? = nil) -> MetricFamily {
-            make(.counter, name, help, key, values)
+        func counter(
+            _ name: String, _ help: String, _ key: String? = nil, _ values: [String]? = nil, inLog: InLog? = nil
+        ) -> MetricFamily {
+            make(.counter, name, help, key, values, inLog)
         }
         func gauge(_ name: String, _ help: String, _ key: String? = nil, _ values: [String]? = nil) -> MetricFamily {
             make(.gauge, name, help, key, values)
@@ -85,11 +106,12 @@ extension MetricFamily {
 
         /// - Parameter values: nil where the configuration knows them.
         private func make(
-            _ kind: Kind, _ name: String, _ help: String, _ key: String?, _ values: [String]?
+            _ kind: Kind, _ name: String, _ help: String, _ key: String?, _ values: [String]?, _ inLog: InLog? = nil
         ) -> MetricFamily {
             MetricFamily(
                 name: name, kind: kind, help: help,
-                label: key.map { Label(key: $0, values: values.map { .closed($0) } ?? .configured) }, daemon: daemon)
+                label: key.map { Label(key: $0, values: values.map { .closed($0) } ?? .configured) }, inLog: inLog,
+                daemon: daemon)
         }
     }
 
