@@ -11,11 +11,14 @@ import TestSupport
 /// What one host has: a connection to the store, its own ledger, and how messages are told apart.
 final class SharedLimitHost {
     let store: SharedStore
-    let local: LimitStore
-    let limits: SharedLimits
+    private(set) var local: LimitStore
+    private(set) var limits: SharedLimits
     let judge: LimitJudge
     let clock: ScriptedClock
+    /// What this host's own clock is ahead of the store's.
+    var skew: Duration = .zero
     private let name: String
+    private let make: () -> (LimitStore, SharedLimits)
     private var messages = 0
 
     init(
@@ -30,11 +33,21 @@ final class SharedLimitHost {
         store = SharedStore(
             url, StoreSettings(url: url, timeout: timeout), log: log,
             pauses: .milliseconds(20) ... .milliseconds(50))
-        local = LimitStore(path: folder.path + "/" + name, log: log, wall: { [clock] in clock.now() })
-        local.open(now: clock.now(), writes: false)
         let scripted: @Sendable () -> UnixTime = { [clock] in clock.now() }
-        limits = SharedLimits(store, local: local, log: log, scripted: usesCallersClock ? scripted : nil)
-        limits.prepare(judge.terms)
+        make = { [store] in
+            let local = LimitStore(path: folder.path + "/" + name, log: log, wall: scripted)
+            local.open(now: scripted(), writes: false)
+            let limits = SharedLimits(store, local: local, log: log, scripted: usesCallersClock ? scripted : nil)
+            limits.prepare(judge.terms)
+            return (local, limits)
+        }
+        (local, limits) = make()
+    }
+
+    /// The daemon begins anew, from its journal.
+    func restart() {
+        local.flush()
+        (local, limits) = make()
     }
 
     func message(_ account: String = "ann") -> LimitMessage {
@@ -45,8 +58,10 @@ final class SharedLimitHost {
         return message
     }
 
+    var now: UnixTime { clock.now() + skew }
+
     func verdict(_ request: PolicyRequest) -> LimitVerdict {
-        judge.verdict(on: request, ledger: limits, now: clock.now())
+        judge.verdict(on: request, ledger: limits, now: now)
     }
 
     func recipient(_ message: LimitMessage, _ address: String = "bo@example.net") -> LimitVerdict {
@@ -70,7 +85,7 @@ final class SharedLimitHost {
     }
 
     func entry(_ key: String = "ann") throws -> LimitEntry? {
-        try limits.entries(for: LimitKey(text: key), now: clock.now()).first
+        try limits.entries(for: LimitKey(text: key), now: now).first
     }
 
     /// Of the first limit's first span, with what is reserved.

@@ -27,7 +27,8 @@ enum SharedLimitScript {
           local time = redis.call('TIME')
           now = time[1] * 1000 + floor(time[2] / 1000)
         end
-        local CELLS, HEAD, MOST = 13, 8, 9007199254740992
+        local CELLS, HEAD, MOST, FAR = 13, 8, 2 ^ 53, 2 ^ 50
+        local LONGEST = \(LimitMemory.maxBlock.components.seconds * 1000)
         local SLOT, LAPSE, SLOTS = \(LimitReservations.slot), \(LimitReservations.lapse), \(SharedLimitCodec.maxSlots)
 
         for _, shape in ipairs(shapes) do
@@ -43,18 +44,18 @@ enum SharedLimitScript {
           end
         end
 
-        local function isCount(x) return type(x) == 'number' and x >= 0 and x <= MOST and x == floor(x) end
+        local function isCount(x, most) return type(x) == 'number' and x >= 0 and x < most and x == floor(x) end
 
         -- {version, last, blocked until, by an admin, warned until, told until, {slot, reserved ...},
         -- {address ...}, counts ...}
         local function isValue(v, shape)
           if type(v) ~= 'table' or v[1] ~= \(SharedLimitCodec.version) or #v ~= HEAD + shape.words then return false end
-          for i = 2, 6 do if not isCount(v[i]) then return false end end
-          for i = HEAD + 1, #v do if not isCount(v[i]) then return false end end
+          for i = 2, 6 do if not isCount(v[i], FAR) then return false end end
+          for i = HEAD + 1, #v do if not isCount(v[i], MOST) then return false end end
           local held, seen = v[7], v[8]
           if type(held) ~= 'table' or type(seen) ~= 'table' then return false end
           if #held > 2 * SLOTS or #held % 2 ~= 0 or #seen > \(LimitEvent.maxClients) then return false end
-          for i = 1, #held do if not isCount(held[i]) then return false end end
+          for i = 1, #held do if not isCount(held[i], i % 2 == 1 and FAR / SLOT or MOST) then return false end end
           for i = 1, #seen do if type(seen[i]) ~= 'string' or #seen[i] > 16 then return false end end
           return true
         end
@@ -100,6 +101,8 @@ enum SharedLimitScript {
             rebase(k)
             k.isChanged = true
           end
+          -- No block is longer, and nothing is kept from being told for longer.
+          for w = 3, 6 do if w ~= 4 then k.v[w] = min(k.v[w], now + LONGEST) end end
           k.now = max(now, k.v[2])
           entries[i] = k
         end
