@@ -190,9 +190,5 @@ struct ReplayedConfiguration {
         notes = policy.notes + rate.notes.filter { !policy.notes.contains($0) }
     }
 
-    var settings: ReplaySettings {
-        ReplaySettings(
-            rules: policy.rules, lists: policy.dnsbl, greylist: policy.mayGreylist ? policy.greylist : nil,
-            limits: rate.limits, origin: policy.host.origin, isShadow: policy.host.shadow)
-    }
+    var settings: ReplaySettings { ReplaySettings(policy: policy, rate: rate) }
 }

@@ -25,6 +25,7 @@ struct RecordWriter: Sendable {
     private static let tidying = Duration.seconds(60)
     /// Into how many files the records are parted, so that what goes at a time is little of them.
     private static let parts = 16
+    /// More than a frame: no file is bigger than it is to be.
     private static let smallest = 64 << 10
     private static let biggest = 16 << 20
     private static let shortest = Duration.seconds(60)
@@ -56,6 +57,10 @@ struct RecordWriter: Sendable {
         guard settings.keep > .zero else { return false }
         let now = now()
         if let trouble, now - trouble < Self.pause, now >= trouble { return false }
+        if let file, file.octets + payload.count + FramedOctets.frameHead > fullOctets {
+            close()
+            tidy(evenNow: true)
+        }
         if file == nil { begin(now) }
         guard let file else { return false }
         var frame: [UInt8] = []
@@ -72,7 +77,6 @@ struct RecordWriter: Sendable {
         }
         self.file?.octets += frame.count
         written += UInt64(records)
-        if file.octets + frame.count >= fullOctets { close() }
         return true
     }
 

@@ -29,7 +29,7 @@ public final class RequestRecorder: Sendable {
     /// Of what waits: some 30,000 requests.
     private static let maxWaiting = 8 << 20
     /// A chunk that is so long is followed by another.
-    private static let fullChunk = 1 << 18
+    private static let fullChunk = 1 << 15
 
     public init(
         _ keeper: RecordKeeper, folder: String, log: any LogSink, now: @escaping @Sendable () -> UnixTime
