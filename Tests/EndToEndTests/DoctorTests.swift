@@ -7,7 +7,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("doctor") struct Doctor {
+    @Suite("doctor", .serialized) struct Doctor {
         /// One thing that goes wrong.
         struct Row: Sendable {
             let id: String

@@ -5,7 +5,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("forged results") struct Forged {
+    @Suite("forged results", .serialized, .alone(with: MailHost.self)) struct Forged {
         /// Fields that some reader takes for results of example.org. Source: RFC 8601 §2.2, RFC 5322 §3.2.2, §4.2.
         static let spellings = [
             "Authentication-Results: example.org; dkim=pass header.d=bank.example\n",

@@ -6,7 +6,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("hostile mail") struct Hostile {
+    @Suite("hostile mail", .serialized, .alone(with: MailHost.self)) struct Hostile {
         static let forged = "Authentication-Results: (x) example.org; dkim=pass header.d=bank.example\n"
 
         static let removed = ", 1 forged Authentication-Results removed"

@@ -6,7 +6,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("import") struct Imported {
+    @Suite("import", .serialized) struct Imported {
         /// opendkim.conf below the folder of its keys, which stands in the text as DIR.
         struct Case: Sendable, CustomStringConvertible {
             let description: String

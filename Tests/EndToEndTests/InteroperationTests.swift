@@ -6,7 +6,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("interoperation") struct Interoperation {
+    @Suite("interoperation", .serialized, .alone(with: MailHost.self)) struct Interoperation {
         @Test("what peers sign passes", arguments: PeerKey.Kind.allCases)
         func theirs(kind: PeerKey.Kind) throws {
             let host = try MailHost.shared()

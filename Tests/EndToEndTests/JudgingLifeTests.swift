@@ -7,7 +7,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("life of postern-dmarc") struct JudgingLife {
+    @Suite("life of postern-dmarc", .serialized, .alone(with: JudgingHost.self)) struct JudgingLife {
         private static let letter = Letter.octets(from: "cy@example.net")
         private static let spoof = Letter.octets(from: "ann@bank.example")
         private static let mx = "spf=pass (a) helo=mx.example.net"

@@ -6,7 +6,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("judged mail") struct Judging {
+    @Suite("judged mail", .serialized, .alone(with: JudgingHost.self)) struct Judging {
         /// A message as it is sent, and what is told about it.
         struct Row: Sendable, CustomTestStringConvertible {
             let name: String

@@ -5,7 +5,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("life of postern-dkim") struct Life {
+    @Suite("life of postern-dkim", .serialized, .alone(with: MailHost.self)) struct Life {
         @Test("SIGTERM: the open message is signed, the socket goes, mail flows unverified or waits")
         func stop() throws {
             let host = try MailHost()

@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 extension EndToEnd {
-    @Suite("many") struct Many {
+    @Suite("many", .serialized, .alone(with: MailHost.self)) struct Many {
         @Test("messages on one connection, aborted ones between them")
         func oneConnection() throws {
             let host = try MailHost.shared()

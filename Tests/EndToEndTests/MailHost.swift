@@ -7,8 +7,9 @@ import PostfixHarness
 import Synchronization
 import Testing
 
-/// Every test here is nested in this suite, one after another: an instance is heavy, and this machine may be small.
-@Suite("end to end", .serialized, .enabled(if: PostfixInstance.isAvailable, "needs root and Postfix"))
+/// Every test through Postfix is nested in this suite. The suites in it run beside each other, each one's own tests one
+/// after another: an instance is heavy, and this machine may be small.
+@Suite("end to end", .enabled(if: PostfixInstance.isAvailable, "needs root and Postfix"))
 struct EndToEnd {}
 
 final class MailHost: Sendable {

@@ -7,7 +7,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("metrics", .enabled(if: Prometheus.isAvailable, "needs Debian's prometheus")) struct Metrics {
+    @Suite("metrics", .serialized, .enabled(if: Prometheus.isAvailable, "needs Debian's prometheus")) struct Metrics {
         private static func text(_ path: String) throws -> String {
             try String(contentsOf: SourceTree.root.appending(path: path), encoding: .utf8)
         }

@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Suite("life of postern-policy") struct PolicyLife {
+    @Suite("life of postern-policy", .serialized) struct PolicyLife {
         static let recipient = "bo@example.org"
 
         // MARK: Killed

@@ -6,7 +6,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("policy service") struct Policy {
+    @Suite("policy service", .serialized) struct Policy {
         @Test("a rule refuses, at RCPT, and the log tells which")
         func rule() throws {
             let host = try PolicyHost.shared()

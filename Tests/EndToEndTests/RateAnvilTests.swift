@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd.Rate {
-    @Suite("beside anvil") struct Anvil {
+    @Suite("beside anvil", .serialized) struct Anvil {
         @Test("recipients of messages that are sent and given up, of four clients by turns")
         func recipients() throws {
             let pair = try Pair(allow: 20, seconds: 3600)

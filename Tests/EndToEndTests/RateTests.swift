@@ -8,7 +8,7 @@ import Synchronization
 import Testing
 
 extension EndToEnd {
-    @Suite("limits") struct Rate {
+    @Suite("limits", .serialized) struct Rate {
         @Test("three recipients are accepted, in one message and another; the fourth is deferred until it is cleared")
         func recipients() throws {
             let host = try RateHost(limits: RateTables.perClient(allow: "3/1h"))

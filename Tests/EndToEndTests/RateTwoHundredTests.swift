@@ -7,7 +7,7 @@ import Synchronization
 import Testing
 
 extension EndToEnd.Rate {
-    @Suite("two hundred an hour") struct TwoHundred {
+    @Suite("two hundred an hour", .serialized) struct TwoHundred {
         struct Row: Sendable, CustomTestStringConvertible {
             let testDescription: String
             let sender: RateSender

@@ -7,7 +7,7 @@ import Synchronization
 import Testing
 
 extension EndToEnd {
-    @Suite("reload and crash under load") struct Reload {
+    @Suite("reload and crash under load", .serialized) struct Reload {
         static let reloads = 100
 
         @Test("a hundred reloads with good and bad files: each message is judged by one whole configuration")

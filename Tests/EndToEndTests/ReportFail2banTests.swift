@@ -24,7 +24,7 @@ enum Fail2ban {
 }
 
 extension EndToEnd {
-    @Suite("fail2ban", .enabled(if: Fail2ban.isAvailable, "needs fail2ban")) struct Fail2banFilter {
+    @Suite("fail2ban", .serialized, .enabled(if: Fail2ban.isAvailable, "needs fail2ban")) struct Fail2banFilter {
         static let tail = "from=<a@b.example> to=<c@d.example> proto=ESMTP helo=<x>"
 
         /// A JSON line of postern-policy.

@@ -6,7 +6,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("report and why", .enabled(if: Fail2ban.isAvailable, "needs root, Postfix and fail2ban"))
+    @Suite("report and why", .serialized, .enabled(if: Fail2ban.isAvailable, "needs root, Postfix and fail2ban"))
     struct Logs {
         static let many = 1200
 

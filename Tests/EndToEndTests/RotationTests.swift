@@ -6,7 +6,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("keys that take turns") struct Rotation {
+    @Suite("keys that take turns", .serialized) struct Rotation {
         @Test("rotate, publish, take over, keep, remove: each message is signed by a key that DNS has")
         func rotation() throws {
             let host = try RotationHost()

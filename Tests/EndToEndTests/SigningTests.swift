@@ -5,7 +5,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("outbound mail") struct Signing {
+    @Suite("outbound mail", .serialized, .alone(with: MailHost.self)) struct Signing {
         static let both = "d=example.org s=r1 a=rsa-sha256, d=example.org s=e1 a=ed25519-sha256"
 
         @Test("gets both signatures, which both peers verify")

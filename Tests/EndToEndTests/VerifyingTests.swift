@@ -5,7 +5,7 @@ import PostfixHarness
 import Testing
 
 extension EndToEnd {
-    @Suite("inbound mail") struct Verifying {
+    @Suite("inbound mail", .serialized, .alone(with: MailHost.self)) struct Verifying {
         @Test("a good signature passes", arguments: PeerKey.Kind.allCases)
         func pass(kind: PeerKey.Kind) throws {
             let host = try MailHost.shared()
