@@ -104,6 +104,9 @@ final class PolicyHost: @unchecked Sendable {
             "postern.toml", Self.configuration(folder.path, state: state.path, delay: delay, postfix) + rules)
     }
 
+    /// Where a file of the configuration's folder is.
+    func path(of name: String) -> String { folder.file(name).path }
+
     /// Writes a file into the configuration's folder.
     func write(_ name: String, _ text: String) throws { try folder.write(name, text) }
 
