@@ -11,7 +11,7 @@ struct PolicyDaemon: RunningDaemon {
     private let server: PolicyServer
     /// What new messages begin with; one under way keeps what it began with (DESIGN §1, rule 6).
     private let service: Snapshot<PolicyService>
-    private let greylist: GreylistStore
+    private let greylist: GreylistMemory
     private let recorder: RequestRecorder
     private let lists: ListWatch
     private let client: DNSClient
@@ -24,17 +24,17 @@ struct PolicyDaemon: RunningDaemon {
         let service = service.current
         return server.counters(of: "policy") + service.counters.readings
             + service.ruleDecisions.readings(PolicyService.ruleDecision) + recorder.counters
-            + (service.greylists ? GreylistReadings.of(greylist) : [])
+            + (service.greylists ? greylist.counters : [])
     }
 
     var gauges: [CounterReading] {
         let service = service.current
         return ListReadings.of(service.health) + recorder.gauges
-            + (service.greylists ? greylist.health.readings(of: "greylist") : [])
+            + (service.greylists ? greylist.gauges : [])
     }
 
     var histograms: [HistogramReading] {
-        server.histograms(of: "policy") + service.current.histograms.readings
+        server.histograms(of: "policy") + service.current.histograms.readings + greylist.histograms
     }
 
     func adopt(_ configuration: Configuration) {
@@ -54,11 +54,11 @@ struct PolicyDaemon: RunningDaemon {
 
     func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
         if command.name == StateBackup.command {
-            return try StateBackup.answer(of: greylist.path, log: log) { [greylist] path, progress in
-                try greylist.copy(to: path, progress: progress)
+            return try StateBackup.answer(of: greylist.local.path, log: log) { [greylist] path, progress in
+                try greylist.local.copy(to: path, progress: progress)
             }
         }
-        return try PolicyCommands(service: service.current, greylist: greylist, log: log).answer(command)
+        return try PolicyCommands(service: service.current, greylist: greylist.ledger, log: log).answer(command)
     }
 
     func stop() {
@@ -72,9 +72,8 @@ struct PolicyDaemon: RunningDaemon {
     static func start(_ configuration: Configuration, _ resources: DaemonResources) throws -> any RunningDaemon {
         let log = resources.log
         let client = DNSClient(configuration.listen.dnsClientEndpoint, log: log)
-        let greylist = GreylistStore(
-            path: configuration.state.directory + "/greylist.sqlite", log: log, now: WallClock.now)
-        StateBackup.removeLeftover(of: greylist.path)
+        let greylist = GreylistMemory(configuration, log: log)
+        StateBackup.removeLeftover(of: greylist.local.path)
         let first = try service(configuration, after: nil, greylist, client, log)
         if first.greylists { greylist.open() }
         let service = Snapshot(first)
@@ -91,7 +90,8 @@ struct PolicyDaemon: RunningDaemon {
         try Thread.start(name: "policy") { server.run() }.detach()
         log.info(
             "policy service on \(socket.place): \(configuration.rules.count) rules, "
-                + "\(configuration.dnsbl.lists.count) DNS lists, greylisting \(configuration.greylist.clients.rawValue)"
+                + "\(configuration.dnsbl.lists.count) DNS lists, greylisting "
+                + "\(configuration.greylist.clients.rawValue)\(greylist.place)"
         )
         return PolicyDaemon(
             server: server, service: service, greylist: greylist, recorder: recorder, lists: lists, client: client,
@@ -99,10 +99,10 @@ struct PolicyDaemon: RunningDaemon {
     }
 
     private static func service(
-        _ configuration: Configuration, after older: PolicyService?, _ greylist: GreylistStore, _ client: DNSClient,
+        _ configuration: Configuration, after older: PolicyService?, _ greylist: GreylistMemory, _ client: DNSClient,
         _ log: any LogSink
     ) throws(ExpressionError) -> PolicyService {
-        try PolicyService(configuration, after: older, greylist: greylist, log: log, now: WallClock.now) {
+        try PolicyService(configuration, after: older, greylist: greylist.ledger, log: log, now: WallClock.now) {
             client.within($0)
         }
     }

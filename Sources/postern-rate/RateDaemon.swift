@@ -12,7 +12,7 @@ struct RateDaemon: RunningDaemon {
     private let server: PolicyServer
     /// What new messages begin with; one under way keeps what it began with (DESIGN §1, rule 6).
     private let service: Snapshot<RateService>
-    private let store: LimitStore
+    private let memory: LimitsMemory
     private let recorder: RequestRecorder
     private let log: any LogSink
     private let socket: ServedSocket
@@ -22,18 +22,17 @@ struct RateDaemon: RunningDaemon {
     var counters: [CounterReading] {
         let service = service.current
         return server.counters(of: "rate") + service.counters.readings
-            + service.limitsOver.readings(LimitVerdict.limitOver) + LedgerReadings.of(service.ledger)
-            + recorder.counters
+            + service.limitsOver.readings(LimitVerdict.limitOver) + memory.counters + recorder.counters
     }
 
-    var gauges: [CounterReading] { store.health.readings(of: "limits") + recorder.gauges }
-    var histograms: [HistogramReading] { server.histograms(of: "rate") }
+    var gauges: [CounterReading] { memory.gauges + recorder.gauges }
+    var histograms: [HistogramReading] { server.histograms(of: "rate") + memory.histograms }
 
     func adopt(_ configuration: Configuration) {
         let older = service.current
         recorder.adopt(configuration.record)
         do throws(ExpressionError) {
-            let next = try RateService(configuration, after: older, ledger: store, log: log, now: older.now)
+            let next = try RateService(configuration, after: older, ledger: memory.ledger, log: log, now: older.now)
             next.ledger.prepare(next.judge.terms)
             service.replace(by: next)
         } catch {
@@ -46,8 +45,8 @@ struct RateDaemon: RunningDaemon {
 
     func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
         if command.name == StateBackup.command {
-            return try StateBackup.answer(of: store.path, log: log) { [store] path, progress in
-                try store.copy(to: path, progress: progress)
+            return try StateBackup.answer(of: memory.local.path, log: log) { [memory] path, progress in
+                try memory.local.copy(to: path, progress: progress)
             }
         }
         return try RateCommands(service: service.current).answer(command)
@@ -57,18 +56,17 @@ struct RateDaemon: RunningDaemon {
         server.stop()
         socket.remove()
         recorder.close()
-        store.close()
+        memory.local.close()
     }
 
     static func start(_ configuration: Configuration, _ resources: DaemonResources) throws -> any RunningDaemon {
         let log = resources.log
-        let path = configuration.state.directory + "/" + LimitStore.name
-        let store = LimitStore(path: path, log: log, wall: WallClock.now)
-        StateBackup.removeLeftover(of: path)
+        let memory = LimitsMemory(configuration, log: log)
+        StateBackup.removeLeftover(of: memory.local.path)
         let clock = LimitClock(wall: WallClock.now())
-        let first = try RateService(configuration, after: nil, ledger: store, log: log, now: clock.now)
-        store.open(now: clock.now())
-        store.prepare(first.judge.terms)
+        let first = try RateService(configuration, after: nil, ledger: memory.ledger, log: log, now: clock.now)
+        memory.local.open(now: clock.now())
+        first.ledger.prepare(first.judge.terms)
         let service = Snapshot(first)
         let socket = try resources.policySocket(
             at: configuration.listen.rate, key: "listen.rate", mode: configuration.listen.mode)
@@ -79,7 +77,8 @@ struct RateDaemon: RunningDaemon {
             LimitedMessage(service: service.current, recorder: recorder)
         }
         try Thread.start(name: "policy") { server.run() }.detach()
-        log.info("policy service on \(socket.place): \(configuration.limits.count) limits, counted in \(path)")
-        return RateDaemon(server: server, service: service, store: store, recorder: recorder, log: log, socket: socket)
+        log.info("policy service on \(socket.place): \(configuration.limits.count) limits, counted in \(memory.place)")
+        return RateDaemon(
+            server: server, service: service, memory: memory, recorder: recorder, log: log, socket: socket)
     }
 }

@@ -15,6 +15,7 @@ final class MetricsHost: Sendable {
     private let server: BackgroundProgram
     private let folder: TemporaryFolder
     private let keys: HostKeys
+    private let redis: RedisInstance
 
     private static let made = Swift.Result {
         let host = try MetricsHost()
@@ -26,6 +27,7 @@ final class MetricsHost: Sendable {
 
     init() throws {
         keys = try HostKeys()
+        redis = try RedisInstance()
         var settings = try PostfixSettings.shipped()
         settings.mainLines += [
             // As contrib/postfix/main.cf.policy and main.cf.rate have them, one behind the other.
@@ -43,7 +45,7 @@ final class MetricsHost: Sendable {
         try folder.write("static.zone", keys.zone + Self.zone)
         for (name, pem) in keys.files { try folder.writeKey(name, pem) }
         try folder.shareRunAndState()
-        let path = try folder.write("postern.toml", Self.configuration(folder.path, postfix)).path
+        let path = try folder.write("postern.toml", Self.configuration(folder.path, postfix, redis)).path
         var daemons: [String: Daemon] = [:]
         for name in Self.daemonNames {
             daemons[name] = try Daemon(name, configuration: path, as: .of(name))
@@ -86,7 +88,9 @@ final class MetricsHost: Sendable {
 
         """
 
-    private static func configuration(_ folder: String, _ postfix: PostfixInstance) -> String {
+    private static func configuration(
+        _ folder: String, _ postfix: PostfixInstance, _ redis: RedisInstance
+    ) -> String {
         """
         [host]
         name = "mx1.example.org"
@@ -112,6 +116,9 @@ final class MetricsHost: Sendable {
         count = "recipients"
         allow = ["5/1h"]
         action = "defer 4.7.1 Too many recipients, slow down"
+        [store]
+        url = "\(redis.url)"
+        timeout = "3s"
 
         """
     }

@@ -22,13 +22,15 @@ struct ConfigurationRoleTests {
         ("dnsbl", "[dnsbl]\nbudget = \"1d\"\n", [.policy]), ("dnsbl.list", "[[dnsbl.list]]\n", [.policy]),
         ("greylist", "[greylist]\ndelay = \"3d\"\n", [.policy]), ("rule", "[[rule]]\n", [.policy]),
         ("policy", "[policy]\nrecord = 7\n", [.policy, .rate]),
-        ("limit", "[[limit]]\n", [.rate]), ("store", "[store]\nurl = \"x\"\n", [.policy, .rate]),
+        ("limit", "[[limit]]\n", [.rate]), ("store", "[store]\nurl = \"x\"\n", []),
         ("an unknown table", "[kitchen]\n", []), ("an unknown key of one", "[kitchen]\nsink = 1\n", []),
         ("an unknown key of a judge's table", "[greylist]\nsink = 1\n", [.policy]),
     ]
     private static let all: Set<ConfigurationRole> = [.dkim, .dmarc, .policy, .rate, .dns]
 
-    @Test("each daemon starts with each table of others broken, and with none of its own", arguments: broken.indices)
+    @Test(
+        "each daemon starts with each table of others broken, and with none of its own that it needs",
+        arguments: broken.indices)
     func startsWithBrokenTables(index: Int) throws {
         let row = try #require(Self.broken.dropFirst(index).first)
         for role in ConfigurationRole.allCases {

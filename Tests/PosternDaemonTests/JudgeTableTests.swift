@@ -400,6 +400,7 @@ struct JudgeTableTests {
             ("redis://192.0.2.10:6379/0", "redis://192.0.2.10:6379/0"),
             ("redis://a.example", "redis://a.example:6379/0"),
             ("rediss://[2001:db8::1]:6380/2", "rediss://[2001:db8::1]:6380/2"),
+            ("redis://[2001:db8::1]", "redis://[2001:db8::1]:6379/0"),
             ("redis+sentinel://a,b:1,c/main", "redis+sentinel://a:26379,b:1,c:26379/main"),
         ])
     func storeURLs(text: String, written: String) throws {

@@ -65,7 +65,9 @@ public final class Configuration: Sendable {
         reading.enter(LimitTable.declaration)
         limits = LimitSettings.limits(tables[LimitTable.declaration.path] ?? [], &reading.reader)
         record = RecordSettings(values(PolicyTable.declaration))
+        reading.enter(StoreTable.declaration)
         store = StoreSettings(values(StoreTable.declaration))
+        store.check(values(StoreTable.declaration), &reading.reader)
         ConfigurationAdvice.give(on: self, &reading.reader)
     }
 

@@ -29,10 +29,15 @@ public enum ConfigurationRole: String, Hashable, Sendable, CaseIterable {
         }
     }
     private static let sharedTables: Set<String> = ["host", "listen", "state", "log"]
+    /// Without it a host remembers for itself, as it does while the store is gone.
+    private static let spareTables: Set<String> = ["store"]
+
+    /// The tables that the daemon reads; nil for all.
+    var tables: Set<String>? { ownTables?.union(Self.sharedTables).union(["dns"]) }
 
     /// The tables that must be right for a start; nil for all. One bad table must not stop the mail edge, but without
     /// `[dns]` no daemon can judge.
-    var essentialTables: Set<String>? { ownTables?.union(Self.sharedTables).union(["dns"]) }
+    var essentialTables: Set<String>? { tables?.subtracting(Self.spareTables) }
 
     /// Whether files that the table names are opened: no daemon opens another's.
     func opensFiles(of table: String) -> Bool { ownTables?.union(Self.sharedTables).contains(table) ?? true }

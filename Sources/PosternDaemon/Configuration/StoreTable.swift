@@ -78,7 +78,9 @@ extension TextType<StoreURL> {
     }
 
     private static func server(_ text: String, port: UInt16) -> StoreURL.Server? {
-        let (host, port) = Endpoint.hostAndPort(text) ?? (text, port)
+        let isBare = text.hasPrefix("[") && text.hasSuffix("]")  // an IPv6 address without a port
+        let (host, port) = Endpoint.hostAndPort(text) ?? (isBare ? String(text.dropFirst().dropLast()) : text, port)
+        guard !isBare || host.contains(":") else { return nil }
         let name = try? DomainName(host)  // an address, or nothing that we know
         guard port > 0, IPAddress(host) != nil || name?.isHostname() == true else { return nil }
         return StoreURL.Server(host: host, port: port)

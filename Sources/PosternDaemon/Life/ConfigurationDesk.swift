@@ -1,6 +1,7 @@
 // Reloading: a configuration without a single problem takes the old one's place as a whole; anything less changes
 // nothing, and is told. SIGHUP and the control socket come here, one at a time.
 
+import PosternAdmission
 import PosternMail
 import PosternSocket
 import Synchronization
@@ -108,6 +109,13 @@ extension Configuration {
             compare("listen.dns", \.listen.dns)
             compare("state.directory", \.state.directory)
         case .check: break
+        }
+        if role == .policy || role == .rate {
+            compare("store.url", \.store.url)
+            compare("store.timeout", \.store.timeout)
+            compare("store.user", \.store.user)
+            compare("store.password_file", \.store.passwordPath)
+            compare("store.ca_file", \.store.authoritiesPath)
         }
         if role != .dns { compare("listen.dns", \.listen.dnsClientEndpoint) }
         compare("listen.control", \.listen.control)

@@ -32,10 +32,13 @@ extension ConfigurationRole {
         page.section("Synopsis")
         page.paragraph("\(userName) [--config FILE]")
         page.section("Description")
-        let tables = Configuration.schema.filter { essentialTables?.contains($0.name) ?? false }
+        let read = Configuration.schema.filter { tables?.contains($0.name) ?? false }
+        let spare = read.filter { essentialTables?.contains($0.name) == false }.map(\.header)
+        let exception = spare.isEmpty ? "" : ", but for \(spare.joined(separator: ", ")), which it can do without"
         page.paragraph(
-            "Reads these tables of postern.toml(5): " + tables.map(\.header).joined(separator: ", ")
-                + ". A file that is wrong in one of them does not let it start; one that is wrong elsewhere is warned of."
+            "Reads these tables of postern.toml(5): " + read.map(\.header).joined(separator: ", ")
+                + ". A file that is wrong in one of them does not let it start\(exception); one that is wrong elsewhere is "
+                + "warned of."
         )
         page.help(DaemonArguments.helpText(program: userName, purpose: purpose))
         page.section("Signals")

@@ -37,6 +37,25 @@ extension MetricFamily {
             all.gauge(
                 "postern_store_saved_timestamp_seconds",
                 "When all that is to be kept was last on the disk, since 1970.", "store", ["limits", "snapshot"]),
+            all.gauge(
+                "postern_shared_store_working",
+                "Whether the store of [store] works; while it does not, this host decides by itself."),
+            all.gauge("postern_shared_store_connections", "Connections to it, idle ones too."),
+            all.counter("postern_shared_store_round_trips_total", "What it was asked and has answered."),
+            all.counter(
+                "postern_shared_store_failures_total",
+                "What it has not, by the reason; resting: not asked, since it had failed before.", "kind",
+                ["timeout", "unreachable", "malformed", "refused", "resting"]),
+            all.counter("postern_shared_store_outages_total", "How often it stopped to work."),
+            all.counter("postern_shared_store_failed_tries_total", "Tries meanwhile that failed."),
+            all.counter(
+                "postern_shared_store_local_decisions_total", "Decisions that this host made by itself meanwhile."),
+            all.histogram("postern_shared_store_round_trip_seconds", "Time that it took to answer."),
+            all.counter(
+                "postern_shared_greylist_entries_total",
+                "Entries that this host's own greylist and the shared one told each other: learnt from it, dropped "
+                    + "before, merged into it, or not since they were too many; restored after it lost them.",
+                "fate", ["learnt", "dropped", "merged", "unmerged", "restored"]),
         ]
     }()
 }

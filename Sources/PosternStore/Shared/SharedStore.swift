@@ -145,7 +145,7 @@ public final class SharedStore: Sendable {
         case .unreachable: counters.count(.unreachable)
         case .malformed: counters.count(.malformed)
         case .resting: counters.count(.resting)
-        case .refused(.unknownScript, _): counters.count(.unknownScripts)
+        case .refused(.unknownScript, _): break  // it is asked once more
         case .refused:
             counters.count(.refusals)
             guard !failure.isOfTheStore else { return }  // the keeper has said it
@@ -179,4 +179,11 @@ public final class SharedStore: Sendable {
 
     public var readings: [CounterReading] { counters.readings }
     public var histogramReadings: [HistogramReading] { histograms.readings }
+    /// How it is now.
+    public var gaugeReadings: [CounterReading] {
+        [
+            CounterReading(CounterName("postern_shared_store_working"), isWorking ? 1 : 0),
+            CounterReading(CounterName("postern_shared_store_connections"), UInt64(clamping: connections)),
+        ]
+    }
 }

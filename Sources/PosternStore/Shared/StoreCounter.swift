@@ -3,7 +3,7 @@
 internal import PosternMail
 
 enum StoreCounter: Int, CounterSet {
-    case roundTrips, timeouts, unreachable, malformed, refusals, resting, unknownScripts, openings, failedTries, local
+    case roundTrips, timeouts, unreachable, malformed, refusals, resting, openings, failedTries, local
 
     var name: CounterName {
         func failure(_ kind: String) -> CounterName { CounterName("postern_shared_store_failures_total", "kind", kind) }
@@ -14,7 +14,6 @@ enum StoreCounter: Int, CounterSet {
         case .malformed: failure("malformed")
         case .refusals: failure("refused")
         case .resting: failure("resting")
-        case .unknownScripts: CounterName("postern_shared_store_unknown_scripts_total")
         case .openings: CounterName("postern_shared_store_outages_total")
         case .failedTries: CounterName("postern_shared_store_failed_tries_total")
         case .local: CounterName("postern_shared_store_local_decisions_total")
