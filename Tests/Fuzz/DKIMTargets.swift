@@ -162,4 +162,28 @@ private func canonical(_ body: [UInt8], _ form: BodyCanonicalization) -> [UInt8]
         require(whole == split, "\(form): pieces differ from the whole")
         require(whole == canonical(body, form), "\(form): \(shown(whole.suffix(80)))")
     }
+    func fragile(_ feed: ((Span<UInt8>) -> Void) -> Void) -> [Fragility] {
+        var text = FragileText(declaresEightBit: false)
+        feed { text.update($0) }
+        return text.findings
+    }
+    let whole = fragile { $0(body.span) }
+    require(
+        whole == fragile { update in inPieces(body, seed: seed) { update($0) } }, "pieces are as fragile as the whole")
+    require(whole == fragility(of: body), "\(whole)")
+}
+
+/// RFC 6376 §5.3 read octet by octet: 8-bit text, lines over 998 octets, a CR or LF alone.
+private func fragility(of body: [UInt8]) -> [Fragility] {
+    let pairs = zip([0] + body, body + [0])
+    let hasBareCR = pairs.contains { $0 == 0x0D && $1 != 0x0A }
+    let hasBareLF = pairs.contains { $0 != 0x0D && $1 == 0x0A }
+    let lines = body.split(separator: 0x0A).map { $0.count { $0 != 0x0D } }
+    return Fragility.allCases.filter { kind in
+        switch kind {
+        case .eightBit: body.contains { $0 > 0x7F }
+        case .longLine: lines.contains { $0 > 998 }
+        case .bareLineEnd: hasBareCR || hasBareLF
+        }
+    }
 }

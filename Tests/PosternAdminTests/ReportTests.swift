@@ -46,7 +46,8 @@ import Testing
         sasl_method=PLAIN, sasl_username=ann
         2026-11-21T01:30:01Z mx1 postfix/cleanup[2]: 4cXk2J1hB: message-id=<2@example.org>
         2026-11-21T01:30:01Z mx1 postern-dkim[8]: 4cXk2J1hB: sign: END-OF-MESSAGE from laptop.example[198.51.100.9]: \
-        d=example.org s=2026q4 a=rsa-sha256, d=example.org s=2026q4e a=ed25519-sha256, 1 forged \
+        d=example.org s=2026q4 a=rsa-sha256, d=example.org s=2026q4e a=ed25519-sha256, fragile: a line \
+        over 998 octets, 1 forged \
         Authentication-Results removed; from=<ann@example.org>
         2026-11-21T01:40:00Z mx1 postern-policy[3]: NOQUEUE: reject: RCPT from bad.example[203.0.113.66]: 554 5.7.1 \
         Service unavailable; client [203.0.113.66] is listed by zen.spamhaus.org: see (x; shadow: (dnsbl: score 9 \
@@ -100,7 +101,7 @@ import Testing
         let postern = try #require(report["postern"] as? [String: Any])
         #expect(
             Self.rows(postern["verdicts"], "daemon", "action", "reason") == [
-                "postern-dkim sign  1", "postern-dmarc quarantine dmarc=fail 1",
+                "postern-dkim sign fragile: a line over 998 octets 1", "postern-dmarc quarantine dmarc=fail 1",
                 "postern-dmarc would reject dmarc=fail 1",
                 "postern-policy defer greylist 1", "postern-policy pass  1", "postern-policy pass greylist 1",
                 "postern-policy reject dnsbl 1", "postern-policy would reject rule no spam 1",

@@ -30,7 +30,16 @@ import Testing
         CounterReading(key.map { CounterName(name, $0, value) } ?? CounterName(name), amount)
     }
 
-    /// What an outcome's line has beside the words of metrics. contrib/doc/log.md tells of each.
+    @Test("contrib/doc/log.md tells of each member that a line has of its own, and of no other")
+    func documented() throws {
+        let file = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appending(path: "contrib/doc/log.md")
+        let text = try String(contentsOf: file, encoding: .utf8)
+        let told = text.matches(of: #/(?m)^\| `([a-z_]+)` \| /#).map { String($0.1) }
+        #expect(told.sorted() == Self.own.sorted())
+    }
+
+    /// What an outcome's line has beside the words of metrics.
     static let own = [
         "time", "program", "pid", "level", "queue_id", "action", "stage", "client_name", "client_address", "text",
         "from", "to", "proto", "helo",

@@ -126,7 +126,9 @@ struct VerdictReason: Hashable {
         if outcome.action.equals("verify") {
             return FindingWords(text).first("dkim").map { (Array("dkim=".utf8) + $0)[...] } ?? []
         }
-        return outcome.action.equals("sign") ? [] : plain(text)
+        guard outcome.action.equals("sign") else { return plain(text) }
+        // Signed mail that relays may alter, by what it holds.
+        return text.place(of: "fragile: ").map { text[$0...].upTo(", ") } ?? []
     }
 
     /// A sentence without what differs from message to message.
