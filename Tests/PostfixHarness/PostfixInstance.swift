@@ -86,7 +86,7 @@ public final class PostfixInstance: Sendable {
     /// Connects to a service.
     /// - Parameter source: an address of 127.0.0.0/8 to come from.
     public func connect(_ service: String? = nil, from source: String? = nil) throws -> SMTPClient {
-        try SMTPClient(port: try port(service), from: source)
+        try SMTPClient(address: settings.address, port: try port(service), from: source)
     }
 
     /// The queue ids of the mail that waits, with the reason in parentheses. Source: postqueue(1).

@@ -23,6 +23,8 @@ public struct SMTPService: Sendable {
 public struct PostfixSettings: Sendable {
     /// `myhostname`: the name in greetings and Received fields, and milters' `j`.
     public var hostName = "mx1.example.org"
+    /// Where the services listen, of 127.0.0.0/8. Not `inet_interfaces`, which takes what an interface has by name.
+    public var address = "127.0.0.1"
     /// `smtpd_milters`, Postfix's spelling; a path is relative to the queue folder.
     public var smtpdMilters = ""
     /// `non_smtpd_milters`.
@@ -120,7 +122,7 @@ public struct PostfixSettings: Sendable {
         let chroot = isChrooted ? "y" : "n"
         var lines: [String] = []
         for (service, port) in zip(services, ports) {
-            lines.append("127.0.0.1:\(port) inet n - \(chroot) - - smtpd")
+            lines.append("\(address):\(port) inet n - \(chroot) - - smtpd")
             lines += service.options.map { "  -o \($0)" }
         }
         lines += [

@@ -25,9 +25,10 @@ public final class SMTPClient {
     /// What the server said last.
     public private(set) var greeting = SMTPReply(code: 0, lines: [])
 
-    /// Connects to 127.0.0.1 and reads the greeting.
+    /// Connects and reads the greeting.
+    /// - Parameter place: an address of 127.0.0.0/8.
     /// - Parameter source: an address of 127.0.0.0/8 to connect from, to be a client of its own; default: 127.0.0.1.
-    public init(port: UInt16, from source: String? = nil) throws {
+    public init(address place: String = "127.0.0.1", port: UInt16, from source: String? = nil) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw HarnessError.system("socket") }
         var limit = timeval(tv_sec: 60, tv_usec: 0)  // against hangs only
@@ -35,13 +36,14 @@ public final class SMTPClient {
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         if let source { try bind(to: source) }
         var address = LoopbackAddress.make(port: port)
+        guard inet_pton(AF_INET, place, &address.sin_addr) == 1 else { throw HarnessError("\(place) is no address") }
         let connected = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
         guard connected == 0 else {
-            let error = HarnessError.system("connect to port \(port)")
+            let error = HarnessError.system("connect to \(place):\(port)")
             close(descriptor)
             throw error
         }
