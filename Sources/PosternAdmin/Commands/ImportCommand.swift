@@ -15,6 +15,7 @@ struct ImportCommand: SubcommandGroup {
             merged by hand. postern check takes what is printed.
 
             EXAMPLES
+              postern import all --keys /etc/postern/keys > /tmp/postern.toml
               postern import opendkim /etc/opendkim.conf
               postern import postgrey-whitelist /etc/postgrey/whitelist_*
               postconf -nx | postern import postscreen -
@@ -27,7 +28,7 @@ struct ImportCommand: SubcommandGroup {
               69  the file cannot be read
             """,
         subcommands: [
-            ImportOpenDKIM.self, ImportOpenDMARC.self, ImportPolicydSPF.self, ImportPostgrey.self,
+            ImportAll.self, ImportOpenDKIM.self, ImportOpenDMARC.self, ImportPolicydSPF.self, ImportPostgrey.self,
             ImportPostgreyWhitelist.self, ImportPostscreen.self, ImportAnvil.self, ImportPostfwd.self,
         ])
 }

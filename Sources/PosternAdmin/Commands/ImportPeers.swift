@@ -55,12 +55,12 @@ struct ImportOpenDKIM: FileImport {
     static let configuration = CommandConfiguration(
         commandName: "opendkim",
         abstract: "Makes [dkim], its keys and [host] of opendkim.conf.",
-        usage: "postern import opendkim [--root <folder>] [<file>]",
+        usage: "postern import opendkim [--root <folder>] [--keys <folder>] [<file>]",
         discussion: """
             Reads KeyTable, SigningTable and lists of hosts as well, from files and from values; databases are left \
             out. The same mail gets signatures of the same domains and selectors: where OpenDKIM takes the first line \
-            that matches and several keys would sign here, that is told. Keys stay where they are; they must be \
-            readable for postern-dkim.
+            that matches and several keys would sign here, that is told. Keys stay where they are, unless --keys says \
+            where copies are; they must be readable for postern-dkim.
 
             EXAMPLES
               postern import opendkim >> /etc/postern/postern.toml
@@ -74,10 +74,12 @@ struct ImportOpenDKIM: FileImport {
 
     @OptionGroup var options: GlobalOptions
     @OptionGroup var place: ImportRoot
+    @OptionGroup var copies: ImportKeyPlace
     @Argument(help: "opendkim.conf; - for standard input.") var file = "/etc/opendkim.conf"
 
     func settings(of octets: [UInt8], name: String, in surroundings: Surroundings) -> ImportedSettings {
-        OpenDKIMSettings.settings(of: octets, file: name, reading: place.reader(in: surroundings))
+        OpenDKIMSettings.settings(
+            of: octets, file: name, keys: copies.keys(below: place.root), reading: place.reader(in: surroundings))
     }
 }
 
@@ -142,7 +144,7 @@ struct ImportPostgrey: FileImport {
         usage: "postern import postgrey [--root <folder>] [<file>]",
         discussion: """
             Reads POSTGREY_OPTS as Debian's service does, and the whitelists that the options name, else those in \
-            /etc/postgrey. Clients that postgrey knows are not carried over: they wait once more.
+            /etc/postgrey. Clients that postgrey knows are in its database, which contrib/doc/migration.md carries over.
 
             EXAMPLES
               postern import postgrey
@@ -162,9 +164,14 @@ struct ImportPostgrey: FileImport {
     func settings(of octets: [UInt8], name: String, in surroundings: Surroundings) throws(CommandFailure)
         -> ImportedSettings
     {
+        try Self.settings(of: octets, name: name, reading: place.reader(in: surroundings))
+    }
+
+    static func settings(
+        of octets: [UInt8], name: String, reading read: (String) throws(ImportRefusal) -> [UInt8]
+    ) throws(CommandFailure) -> ImportedSettings {
         let options = PostgreySettings(octets, file: name)
         let named = options.whitelists
-        let read = place.reader(in: surroundings)
         var files: [PostgreyWhitelist.File] = []
         for (path, kind) in named.isEmpty ? PostgreySettings.usualWhitelists : named {
             do throws(ImportRefusal) {

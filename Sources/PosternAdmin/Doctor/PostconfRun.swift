@@ -19,16 +19,24 @@ struct PostconfRun {
     /// What Postfix is set to.
     /// - Throws: there is no postconf, it failed, or what it printed was not understood.
     func view() throws(CommandFailure) -> PostfixView {
-        guard let program = candidates.first(where: { access($0, X_OK) == 0 }) else {
-            throw CommandFailure(
-                .unavailable, "expected Postfix's postconf, found none of \(candidates.joined(separator: ", "))")
-        }
+        let program = try program()
         let all = try run(program, ["-x"])
         let fields = try run(program, ["-F"])
         let overrides = try run(program, ["-P", "-x"])
         do throws(PostconfError) {
             return try PostfixView(parameters: all, fields: fields, overrides: overrides, folder: folder)
         } catch { throw CommandFailure(.unavailable, error.description) }
+    }
+
+    /// The parameters of main.cf that are not Postfix's defaults, a line each, as `postconf -nx` prints them.
+    func changed() throws(CommandFailure) -> [UInt8] { try run(try program(), ["-n", "-x"]) }
+
+    private func program() throws(CommandFailure) -> String {
+        guard let program = candidates.first(where: { access($0, X_OK) == 0 }) else {
+            throw CommandFailure(
+                .unavailable, "expected Postfix's postconf, found none of \(candidates.joined(separator: ", "))")
+        }
+        return program
     }
 
     // MARK: The process

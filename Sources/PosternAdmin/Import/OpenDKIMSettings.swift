@@ -9,19 +9,21 @@ struct OpenDKIMSettings {
     private var tables = ImportedTables()
     private let read: (String) throws(ImportRefusal) -> [UInt8]
     private let end: ImportedLine
+    private var keys = ImportedKeys()
 
+    /// - Parameter keys: where keys shall lie; they stay where they are by default.
     /// - Parameter read: the octets of a file that the settings name.
     static func settings(
-        of octets: [UInt8], file: String, reading read: @escaping (String) throws(ImportRefusal) -> [UInt8]
+        of octets: [UInt8], file: String, keys: ImportedKeys = ImportedKeys(),
+        reading read: @escaping (String) throws(ImportRefusal) -> [UInt8]
     ) -> ImportedSettings {
         var reader = OpenDKIMSettings(octets, file, read)
+        reader.keys = keys
         reader.carryHosts()
         reader.carryVerifying()
         reader.carrySigning()
         reader.tellTheRest()
-        return reader.tables.settings(head: [
-            "Of OpenDKIM's settings. Key files: chown postern-dkim, mode 0400; then postern check."
-        ])
+        return reader.tables.settings(head: reader.keys.head)
     }
 
     private init(_ octets: [UInt8], _ file: String, _ read: @escaping (String) throws(ImportRefusal) -> [UInt8]) {
@@ -198,7 +200,8 @@ struct OpenDKIMSettings {
             "dkim.key",
             [
                 ("domain", ImportedSettings.quoted(domain)), ("selector", ImportedSettings.quoted(selector)),
-                ("file", ImportedSettings.quoted(file)), ("from", ImportedTables.list(from)),
+                ("file", ImportedSettings.quoted(keys.place(of: file, domain, selector))),
+                ("from", ImportedTables.list(from)),
             ], from: line)
     }
 
