@@ -88,10 +88,12 @@ extension Report {
         let most = table.isMixed ? 0 : table.rows.map(\.count).max() ?? 0
         let rows = table.rows.map { row in
             let share = most > 0 ? row.count * 100 / most : 0
-            let bar = share > 0 ? "<span class=\"bar\" style=\"width:\(share)%\"></span>" : ""
+            let bar = share > 0 ? "<span class=\"track\"><span class=\"bar\" style=\"width:\(share)%\"></span></span>" : ""
             let words = row.words.enumerated().map { index, word in
+                // A bar stands below a line, also below one that says nothing.
                 index == row.words.count - 1
-                    ? "<td class=\"last\">\(HTML.escaped(word))\(bar)</td>" : "<td>\(HTML.escaped(word))</td>"
+                    ? "<td class=\"last\">\(HTML.escaped(word.isEmpty ? "\u{A0}" : word))\(bar)</td>"
+                    : "<td>\(HTML.escaped(word))</td>"
             }
             let note = row.note.isEmpty ? "" : "<small>\(HTML.escaped(row.note))</small>"
             return "<tr><td class=\"number\">\(ReportNumber.grouped(row.count))</td>\(words.joined())"
@@ -138,6 +140,7 @@ extension Report {
         .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; width: 1%; }
         .note { width: 35%; text-align: right; }
         .about { margin: .5rem 0 0; font-size: .9rem; }
+        .track { display: block; }
         .bar { display: block; height: .3rem; border-radius: .15rem; background: var(--bar); margin-top: .15rem; }
         .chart { display: grid; grid-template-columns: auto 1fr; gap: 0 .5rem; }
         .chart svg { width: 100%; height: 11rem; display: block; border-bottom: 1px solid var(--line);
@@ -153,10 +156,11 @@ extension Report {
         .deferred { fill: var(--deferred); --color: var(--deferred); }
         .refused { fill: var(--refused); --color: var(--refused); }
         code { font-size: .95em; }
+        @media (min-width: 40.01rem) { td:not(.last):not(.note) { width: 1%; white-space: nowrap; } }
         @media (max-width: 40rem) { body { padding: .7rem; } section { padding: .7rem .8rem; }
           table, tbody { display: block; } tr { display: flex; flex-wrap: wrap; gap: 0 .7rem; padding: .3rem 0;
           border-top: 1px solid var(--line); } tr:first-child { border-top: 0; } td { border: 0; padding: 0; }
-          .number { width: auto; min-width: 3.2rem; } .last { flex: 1 1 5rem; }
+          .number { width: auto; min-width: 3.2rem; } .last { display: contents; } .track { flex: 1 0 100%; margin-top: .1rem; }
           .note { flex: 1 0 100%; width: auto; text-align: left; padding-left: 3.9rem; } .note:empty { display: none; }
           .times span { max-width: 5.5rem; } .times span:last-child { text-align: right; } }
         @media print { body { background: none; } section, .tile { break-inside: avoid; } }
