@@ -323,4 +323,22 @@ struct SharedGreylistDecisionTests {
                 try bench.ledger.entries(withPrefix: "", after: GreylistCursor(text: text), limit: 5).rows.count > 0)
         }
     }
+
+    @Test("the access list of contrib/doc/fleet.md is enough")
+    func accessList() throws {
+        let bench = try SharedBench(
+            try RedisInstance(options: ["user default on nopass ~postern:* +@all -@dangerous +role"]))
+        #expect(try bench.ask("192.0.2.7") == "wait 300")
+        let client = GreylistKey.origin(try #require(GreylistOrigin("192.0.2.0/24")))
+        try bench.ledger.allow(client, now: bench.clock.now())
+        #expect(try bench.ledger.entry(for: client)?.isAllowed == true)
+        #expect(try bench.rows().count == 2)
+        #expect(try bench.ledger.counts() == GreylistCounts(waiting: 1, clients: 1))
+        let entry = GreylistEntry(firstSeen: Sample.start)
+        #expect(
+            try bench.ledger.adopt([GreylistPage.Row(client, entry)], times: bench.times, now: Sample.start) == 0)
+        #expect(try bench.ledger.forget(client) == 2)
+        try bench.ledger.flush()
+        #expect(bench.localDecisions == 0 && bench.log.warnings.isEmpty)
+    }
 }

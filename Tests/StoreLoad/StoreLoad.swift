@@ -5,6 +5,7 @@
 //   store-load greylist FILE              decides for ever, four threads; prints how many decisions are in the file
 //   store-load limits FILE                counts for ever; prints how much of one key is on the disk
 //   store-load fill FILE COUNT THREADS    that many new triplets, then as many decisions of mixed kinds; prints figures
+//   store-load shared FILE COUNT THREADS HOST PORT    the same in a Redis or Valkey of one's own, FILE being this host's
 
 import Glibc
 import PosternAdmission
@@ -17,23 +18,23 @@ import Synchronization
     static func main() { Run.go(Array(CommandLine.arguments.dropFirst())) }
 }
 
-private final class Counter: Sendable {
+final class Counter: Sendable {
     private let value: Atomic<Int>
     init(_ value: Int) { self.value = Atomic(value) }
     func add(_ number: Int) -> Int { value.add(number, ordering: .acquiringAndReleasing).newValue }
     var current: Int { value.load(ordering: .acquiring) }
 }
 
-private struct Printing: LogSink {
+struct Printing: LogSink {
     func write(_ event: LogEvent) { if case .note(_, let text) = event { say("log: \(text)") } }
 }
 
-private func say(_ line: String) {
+func say(_ line: String) {
     let octets = Array((line + "\n").utf8)
     _ = octets.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
 }
 
-private enum Run {
+enum Run {
     static let times = GreylistTimes(
         delay: .seconds(300), retryWithin: .seconds(172_800), remember: .seconds(35 * 86_400))
 
@@ -45,8 +46,9 @@ private enum Run {
         case ("fill"?, let path?):
             let numbers = arguments.dropFirst(2).compactMap { Int($0) }
             fill(path, count: numbers.first ?? 1_000_000, threads: numbers.dropFirst().first ?? 8)
+        case ("shared"?, let path?): shared(path, Array(arguments.dropFirst(2)))
         default:
-            say("usage: store-load facts|greylist|limits|fill FILE [COUNT THREADS]")
+            say("usage: store-load facts|greylist|limits|fill|shared FILE [COUNT THREADS [HOST PORT]]")
             exit(64)
         }
     }
@@ -183,7 +185,7 @@ private enum Run {
 
     /// Decisions a second, and their latency and CPU.
     /// - Parameter atEnd: counts too.
-    private static func measured(
+    static func measured(
         _ threads: Int, _ count: Int, _ body: @escaping @Sendable (Int) -> Void, atEnd: () -> Void = {}
     ) -> String {
         let latencies = Mutex<[Int64]>([])
@@ -234,7 +236,7 @@ private enum Run {
 
     // MARK: What is written
 
-    private static func request(_ number: Int, domain: Bool) -> GreylistRequest {
+    static func request(_ number: Int, domain: Bool) -> GreylistRequest {
         let mixed = UInt64(truncatingIfNeeded: number) &* 0x9E37_79B9_7F4A_7C15
         let client = Network(containing: .v4(UInt32(truncatingIfNeeded: mixed >> 20)), prefixLength: 24)
         let name = "host\(mixed % 9973).example"

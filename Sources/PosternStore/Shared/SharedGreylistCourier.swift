@@ -5,10 +5,8 @@
 // the ledger nothing. While the store does not work, the keys that the host decides about are kept, at most `owes`; when
 // it is back their entries are merged into it (GreylistEntry.merged), except what an admin has made it forget meanwhile.
 // Beyond `owes`, and at the end of the process, what is not merged stays this host's knowledge alone.
-//
-// A store that was killed may come back with what it knew an hour ago, or with nothing. Each host leaves a pulse in it
-// every few seconds; when an older one is there than it left, all that its own ledger has learnt since goes back into the
-// store. Until that is done, and for a delay's time, whoever is to wait is let in where this host's ledger would.
+// What a store that was killed has lost goes back into it (SharedGreylistRepair). Until all that is done, and for a
+// delay's time, whoever is to wait is let in where this host's ledger would.
 
 import Glibc
 import PosternAdmission
@@ -51,17 +49,6 @@ final class SharedGreylistCourier: Sendable {
         var merged = 0
     }
 
-    /// What only the thread, or who does its work, looks at.
-    private struct Progress {
-        /// What the pulse said that was left last, by the store's clock.
-        var pulse: Int64?
-        var pulsed: StoreDeadline?
-        /// Where sending back goes on, and since when entries must have changed for it; nil for all.
-        var restoring: (since: UnixTime?, after: GreylistCursor?)?
-        /// The outage that is being mended, and since when the store works.
-        var mending: (outages: UInt64, since: StoreDeadline)?
-    }
-
     private let store: SharedStore
     private let local: GreylistStore
     private let log: any LogSink
@@ -76,10 +63,9 @@ final class SharedGreylistCourier: Sendable {
     private let wakeUp: Signal
     private let thread = Mutex<pthread_t?>(nil)
     /// Whoever holds it moves rows.
-    private let working = Mutex(Progress())
+    private let repair: Mutex<SharedGreylistRepair>
     /// The last outage of the store's whose traces are mended; none while what it lost is being sent back.
     private let mended: Atomic<UInt64>
-    private let pulseKey: [UInt8]
 
     /// Rows of one script: a millisecond of everybody's time.
     static let mergeRows = 64
@@ -89,15 +75,12 @@ final class SharedGreylistCourier: Sendable {
     private static let enough = 2048
     /// Scripts of one round: decisions go on meanwhile.
     private static let maxMerges = 1024
-    /// Rows of one page that is sent back, and pages of one round, with a pause for others after each.
-    private static let (restoredRows, maxPages) = (512, 16)
-    private static let pagePause: UInt32 = 3000  // microseconds
 
     init(_ store: SharedStore, _ local: GreylistStore, log: any LogSink, clock: SharedGreylist.Clock, limits: Limits) {
         (self.store, self.local, self.log, self.clock, self.limits) = (store, local, log, clock, limits)
         state = ShortLock(State(told: [Int](repeating: 0, count: limits.told)))
         mended = Atomic(0)
-        pulseKey = SharedGreylistEntry.pulseKey(UInt64.random(in: 0 ... .max))
+        repair = Mutex(SharedGreylistRepair(store, local, log: log, clock: clock, interval: limits.pulse))
         let wakeUp = Signal()
         self.wakeUp = wakeUp
         store.onReturn { wakeUp.raise() }
@@ -197,6 +180,7 @@ final class SharedGreylistCourier: Sendable {
         }
         if let handle { pthread_join(handle, nil) }
         work()
+        repair.withLock { $0.end() }
         let left = state.withLock { $0.owed.count }
         guard left > 0 else { return }
         counters.count(.unmerged, by: left)
@@ -220,85 +204,24 @@ final class SharedGreylistCourier: Sendable {
     /// - Returns: false when there is more to do at once.
     @discardableResult
     func work() -> Bool {
-        working.withLock { progress in
+        repair.withLock { repair in
             learnAll()
-            guard store.isWorking else { return true }
-            let outages = store.outages
-            if outages != mended.load(ordering: .relaxed), progress.mending?.outages != outages {
-                (progress.mending, progress.pulsed) = ((outages, StoreDeadline.now()), nil)
+            guard store.isWorking, let last = state.withLock({ $0.last }) else { return true }
+            if isMending { repair.sees(outage: store.outages) }
+            switch repair.pulse(last.now) {
+            case .failed: return true
+            case .asLeft: break
+            // It may have restarted between two decisions: then no command has failed.
+            case .older: mended.store(.max, ordering: .relaxed)
             }
-            guard pulse(&progress) else { return true }
             mergeAll()
-            guard restore(&progress) else { return false }
-            if let mending = progress.mending, progress.restoring == nil, !hasDebts.load(ordering: .relaxed),
-                isOver(mending.since)
-            {
-                progress.mending = nil
-                mended.store(mending.outages, ordering: .relaxed)
+            let (restored, isAll) = repair.restore(last.times, last.now)
+            counters.count(.restored, by: restored)
+            if isAll, !hasDebts.load(ordering: .relaxed), let outage = repair.ended(after: last.times.delay) {
+                mended.store(outage, ordering: .relaxed)
             }
-            return true
+            return isAll
         }
-    }
-
-    /// Whoever was to wait when the store came back has come again by now.
-    private func isOver(_ since: StoreDeadline) -> Bool {
-        let delay = state.withLock { $0.last?.times.delay } ?? .zero
-        return StoreDeadline.now().nanoseconds &- since.nanoseconds >= delay.nanoseconds
-    }
-
-    // MARK: What the store has lost
-
-    /// Leaves a pulse, if it is time, and looks at the one before.
-    /// - Returns: false if that cannot be done.
-    private func pulse(_ progress: inout Progress) -> Bool {
-        let time = StoreDeadline.now()
-        if let pulsed = progress.pulsed, time.nanoseconds &- pulsed.nanoseconds < limits.pulse.nanoseconds {
-            return true
-        }
-        let reply: StoreReply
-        do throws(StoreFailure) {
-            let now = state.withLock { $0.last?.now } ?? UnixTime(seconds: 0)
-            reply = try store.run(
-                SharedGreylistScripts.pulse, keys: [pulseKey], arguments: [clock.argument(now)])
-        } catch {
-            return false
-        }
-        guard let values = reply.array, let new = values.last?.integer else { return false }
-        progress.pulsed = time
-        defer { progress.pulse = new }
-        guard let left = progress.pulse else { return true }
-        let found = values.first?.integer
-        if let found, found >= left { return true }
-        progress.restoring = (found.map { UnixTime(milliseconds: $0) }, nil)
-        // It may have restarted between two decisions: then no command has failed.
-        progress.mending = (store.outages, time)
-        mended.store(.max, ordering: .relaxed)
-        log.info(
-            "store \(store.url): it has lost what it knew"
-                + (found == nil ? "" : " of the last \((new - min(new, found ?? new)) / 1000) s")
-                + "; it gets back what this host's greylist has")
-        return true
-    }
-
-    /// Sends back what the store has lost, some pages of it.
-    /// - Returns: false when there is more.
-    private func restore(_ progress: inout Progress) -> Bool {
-        for _ in 0..<Self.maxPages {
-            guard let (since, after) = progress.restoring, let last = state.withLock({ $0.last }) else { return true }
-            do throws(GreylistUnavailable) {
-                let page = try local.entries(withPrefix: "", after: after, limit: Self.restoredRows)
-                let rows = page.rows.filter { row in
-                    since.map { max(row.entry.firstSeen, row.entry.lastSeen) >= $0 } ?? true
-                }
-                let restored = try SharedGreylist.adopt(rows, into: store, last.times, clock.argument(last.now))
-                counters.count(.restored, by: restored)
-                progress.restoring = page.next.map { (since, $0) }
-            } catch {
-                return true  // told where it was found; it goes on from there
-            }
-            usleep(Self.pagePause)
-        }
-        return progress.restoring == nil
     }
 
     // MARK: Learning and merging

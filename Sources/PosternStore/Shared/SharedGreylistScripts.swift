@@ -308,12 +308,13 @@ enum SharedGreylistScripts {
         return redis.call('DEL', KEYS[1])
         """
 
-    /// KEYS: a host's pulse. ARGV: now or nothing. Answers what was left there, and what is there now; in ms.
+    /// KEYS: a host's pulse, which nothing expires before: a store that evicts by expiry would seem to have lost all.
+    /// ARGV: now or nothing. Answers what was left there, and what is there now; in ms.
     private static let pulsing = """
         local time = redis.call('TIME')
         local now = tonumber(ARGV[1]) or time[1] * 1000 + math.floor(time[2] / 1000)
         local left = redis.call('MGET', KEYS[1])[1]
-        redis.call('SET', KEYS[1], string.format('%.0f', now), 'PX', 86400000)
+        redis.call('SET', KEYS[1], string.format('%.0f', now), 'PX', 31622400000)
         return { left and tonumber(left) or false, now }
         """
 }
