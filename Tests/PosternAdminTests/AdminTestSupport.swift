@@ -47,6 +47,10 @@ struct Postern {
     var pause: (Duration) -> Void = { _ in }
     /// What standard output takes before it is full.
     var room = Int.max
+    /// Whether standard output is a terminal.
+    var writesToTerminal = false
+    /// Between the steps of a backup.
+    var reached: (String) -> Void = { _ in }
     /// What who sits at the terminal says; nil where nobody does.
     var answer: String?
     /// Whether a signal has come that ends a command.
@@ -73,7 +77,8 @@ struct Postern {
             write: { octets throws(CommandFailure) in
                 asked.written += octets
                 if asked.written.count > room { throw .unwritten("no space left") }
-            }, tell: { asked.told.append($0) }, pause: pause, ask: { _ in answer }, interruption: { isInterrupted })
+            }, tell: { asked.told.append($0) }, writesToTerminal: { writesToTerminal }, reached: reached, pause: pause,
+            ask: { _ in answer }, interruption: { isInterrupted })
         var output = AdminCommandLine.output(of: arguments, in: surroundings)
         // What was written at once stands before the rest.
         output.octets = asked.written + output.octets

@@ -14,6 +14,7 @@ struct archive_entry;
 
 #define PST_ARCHIVE_OK 0
 #define PST_ARCHIVE_EOF 1
+#define PST_ARCHIVE_FILTER_ZSTD 14
 static const unsigned int PST_AE_IFREG = 0100000;
 
 typedef long pst_archive_write_callback(struct archive *, void *reference, const void *octets, size_t count);
@@ -42,6 +43,7 @@ int archive_read_support_format_tar(struct archive *);
 int archive_read_set_format_option(struct archive *, const char *format, const char *option, const char *value);
 int archive_read_open(struct archive *, void *reference, pst_archive_open_callback *, pst_archive_read_callback *,
                       pst_archive_close_callback *);
+int archive_filter_code(struct archive *, int number);
 int archive_read_next_header(struct archive *, struct archive_entry **);
 long archive_read_data(struct archive *, void *octets, size_t count);
 

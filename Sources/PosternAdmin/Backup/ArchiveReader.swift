@@ -187,9 +187,11 @@ private final class ArchiveMembers {
         try check(archive_read_support_format_tar(archive))
         // Goes on behind the end of the tar: what is hidden there is found, and refused.
         try check(archive_read_set_format_option(archive, "tar", "read_concatenated_archives", "1"))
-        try check(archive_read_set_format_option(archive, "tar", "hdrcharset", "BINARY"))
         let reference = Unmanaged.passUnretained(body).toOpaque()  // we hold it for as long as the archive
         try check(archive_read_open(archive, reference, nil, giveArchiveOctets, nil))
+        guard archive_filter_code(archive, 0) == PST_ARCHIVE_FILTER_ZSTD else {
+            throw input.damaged("expected Zstandard, found something else")
+        }
     }
 
     deinit { archive_read_free(archive) }

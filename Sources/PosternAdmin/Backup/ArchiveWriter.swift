@@ -29,8 +29,10 @@ final class ArchiveWriter {
         self.archive = archive
         self.manifest = manifest
         try check(archive_write_set_format_pax_restricted(archive), "begin the archive")
-        // Names are octets to us as they are to the file system, whatever the locale.
-        try check(archive_write_set_format_option(archive, "pax", "hdrcharset", "BINARY"), "begin the archive")
+        if !manifest.entries.allSatisfy({ $0.path.utf8.allSatisfy { $0 < 0x80 } }) {
+            // Names are octets to us as they are to the file system, whatever the locale.
+            try check(archive_write_set_format_option(archive, "pax", "hdrcharset", "BINARY"), "begin the archive")
+        }
         try check(archive_write_add_filter_zstd(archive), "begin the archive")
         // No padding behind the compressed octets.
         try check(archive_write_set_bytes_in_last_block(archive, 1), "begin the archive")

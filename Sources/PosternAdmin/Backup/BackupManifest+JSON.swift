@@ -62,7 +62,7 @@ extension BackupManifest.Entry {
             "path": .text(path), "kind": .text(kind.rawValue), "original": .text(original), "owner": .text(owner),
             "group": .text(group), "mode": .text(String(mode, radix: 8)), "size": .number(size),
             "sha256": .text(Hexadecimal.text(sha256)), "state": .optional(state?.rawValue),
-            "schema": .optional(schema),
+            "schema": .optional(schema), "modified": .optional(modified.map { Int($0.nanoseconds) }),
         ]
     }
 
@@ -82,7 +82,8 @@ extension BackupManifest.Entry {
         }
         self.init(
             kind: kind, original: original, owner: owner, group: group, mode: mode, size: Int(size), sha256: sha256,
-            state: state, schema: document["schema"]?.number.map { Int($0) })
+            state: state, schema: document["schema"]?.number.map { Int($0) },
+            modified: document["modified"]?.number.map { UnixTime(nanoseconds: $0) })
         guard document["path"]?.text == path else {
             throw BackupManifestError("expected the path \(LogText.escaped(path.utf8)), found another")
         }

@@ -100,6 +100,8 @@ struct BackupManifest: Hashable, Sendable {
         var state: State?
         /// The version that the state's own header gives.
         var schema: Int?
+        /// When its octets were last written; a directory's keys take turns by it.
+        var modified: UnixTime?
 
         /// In the archive: `config/etc/postern/postern.toml`.
         var path: String { kind.rawValue + original }
@@ -187,7 +189,7 @@ extension BackupManifest.Entry {
     }
 
     /// What useradd(8) allows, and numbers.
-    private static func isName(_ name: String) -> Bool {
+    static func isName(_ name: String) -> Bool {
         (1...64).contains(name.utf8.count)
             && name.utf8.allSatisfy { octet in
                 switch octet {

@@ -55,7 +55,8 @@ struct Surroundings {
                 if let trouble = StandardStream.output.write(octets) { throw .unwritten(trouble) }
             },
             tell: StandardStream.complain, showProgress: Terminal.progress,
-            writesToTerminal: { isatty(STDOUT_FILENO) == 1 }, pause: { usleep(UInt32(clamping: $0.nanoseconds / 1000)) },
+            writesToTerminal: { isatty(STDOUT_FILENO) == 1 },
+            pause: { usleep(UInt32(clamping: $0.nanoseconds / 1000)) },
             ask: Terminal.ask, interruption: Interruption.hold)
     }
 

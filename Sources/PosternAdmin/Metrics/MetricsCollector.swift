@@ -10,17 +10,20 @@ final class MetricsCollector: Sendable {
     static let maxWait = Duration.seconds(5)
 
     private let control: DaemonControl
+    /// `state.directory`, in which commands leave what is told of them.
+    private let state: String?
     /// Those that were named; none for those of this host.
     private let named: [DaemonName]
     /// Those that were there once: they are expected from then on, and told as down.
     private let seen = Mutex<Set<DaemonName>>([])
 
-    init(_ control: DaemonControl, named: [DaemonName]) {
+    init(_ control: DaemonControl, named: [DaemonName], state: String? = nil) {
         self.control = control
+        self.state = state
         self.named = named
     }
 
-    func page() -> MetricsPage { MetricsPage(answers()) }
+    func page() -> MetricsPage { MetricsPage(answers(), backup: state.flatMap(LastBackup.read)) }
 
     func answers() -> [(daemon: DaemonName, answer: DaemonAnswer)] {
         let (control, expected) = (control, expected)

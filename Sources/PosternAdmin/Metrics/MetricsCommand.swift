@@ -94,7 +94,7 @@ struct MetricsCommand: Subcommand {
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
         if list { return CommandOutput(text: MetricsTable.text) }
         let control = DaemonControl(options, place)
-        let collector = MetricsCollector(control, named: daemons)
+        let collector = MetricsCollector(control, named: daemons, state: stateFolder)
         guard once else {
             for note in control.notes { surroundings.tell(note) }
             try serve(collector, surroundings)
@@ -102,6 +102,11 @@ struct MetricsCommand: Subcommand {
         }
         let page = collector.page()
         return options.output(page.text(format ?? .text), json: page.json, notes: control.notes)
+    }
+
+    /// `.dns` opens no keys; what is wrong with the file is told elsewhere.
+    private var stateFolder: String? {
+        Configuration.load(path: options.configPath, for: .dns).readable?.state.directory
     }
 
     // MARK: Serving

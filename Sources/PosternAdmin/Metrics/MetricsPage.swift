@@ -29,7 +29,8 @@ struct MetricsPage: Sendable {
     private(set) var families: [(family: MetricFamily, samples: [Sample])] = []
 
     /// - Parameter answers: of all daemons that are expected, one each.
-    init(_ answers: [(daemon: DaemonName, answer: DaemonAnswer)]) {
+    /// - Parameter backup: the last; nil where there was none.
+    init(_ answers: [(daemon: DaemonName, answer: DaemonAnswer)], backup: LastBackup? = nil) {
         var sheet = Sheet()
         for (daemon, answer) in answers {
             guard case .document(let document) = answer else {
@@ -43,6 +44,10 @@ struct MetricsPage: Sendable {
             for reading in metrics.readings where !sheet.add(reading, daemon) { unknown += 1 }
             for histogram in metrics.histograms where !sheet.add(histogram, daemon) { unknown += 1 }
             sheet.add(MetricFamily.unknownReadings, daemon, .whole(unknown))
+        }
+        if let backup {
+            sheet.add(own: MetricFamily.backupTime, .whole(backup.time.seconds))
+            sheet.add(own: MetricFamily.backupSize, .whole(Int64(backup.octets)))
         }
         for (family, samples) in zip(MetricFamily.all, sheet.samples) where !samples.isEmpty {
             families.append((family, samples))
@@ -77,6 +82,12 @@ private struct Sheet {
     mutating func add(_ histogram: MetricsDocument.Histogram, _ daemon: DaemonName) -> Bool {
         let label = histogram.name.label.map { Label(key: $0.key, value: $0.value) }
         return add(histogram.name.metric, daemon, .histogram(histogram), label, isReading: true)
+    }
+
+    /// What no daemon tells.
+    mutating func add(own metric: String, _ value: MetricsPage.Value) {
+        guard let place = Self.places[metric] else { return }
+        samples[place] = [MetricsPage.Sample(labels: [], value: value)]
     }
 
     /// - Parameter isReading: a daemon says so.

@@ -4,7 +4,7 @@ internal import PosternDaemon
 
 enum MetricsTable {
     static var text: String {
-        let groups = [nil] + DaemonName.allCases.map { Optional($0.rawValue) }
+        let groups = [nil] + DaemonName.allCases.map { Optional($0.rawValue) } + [MetricFamily.commandLine]
         return head + groups.map(section).joined(separator: "\n")
     }
 

@@ -68,7 +68,7 @@ public struct MetricFamily: Hashable, Sendable {
     static let logged = Dictionary(uniqueKeysWithValues: all.filter { $0.inLog != nil }.map { ($0.name, $0) })
 
     /// All of them, in the order in which they are shown.
-    public static let all = shared + dns + dkim + dmarc + policy + rate
+    public static let all = shared + dns + dkim + dmarc + policy + rate + commands
 
     /// One daemon's own metrics with each label that a closed set has; those with labels of the configuration are not
     /// among them.

@@ -1,0 +1,51 @@
+// What the last whole backup was, kept in the state folder for `postern metrics`, which runs as a user of its own and may
+// not look into the folder of archives. JSON, one object; whoever is in the folder's group may read it.
+
+internal import Glibc
+internal import PosternDaemon
+internal import PosternMail
+
+struct LastBackup: Hashable, Sendable {
+    /// In `state.directory`.
+    static let name = "backup.last"
+    private static let maxOctets = 4096
+
+    var time: UnixTime
+    /// Of the archive.
+    var octets: Int
+
+    private var json: JSONValue {
+        ["time": .number(Int(time.seconds)), "time_text": .text(BackupTime.text(time)), "octets": .number(octets)]
+    }
+
+    /// Writes it: the old one or the new one is there, whatever happens.
+    func write(in folder: String) throws(CommandFailure) {
+        let path = Files.path(Self.name, below: folder)
+        let fresh = Files.path(".\(Self.name).new", below: folder)
+        unlink(fresh)  // of a crash; if it stays, open tells
+        let file = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o640)
+        guard file >= 0 else { throw CommandFailure(FileFailure.last("write in \(folder)")) }
+        defer { close(file) }
+        let octets = Array("\(json)\n".utf8)
+        fchmod(file, 0o640)
+        guard write_(file, octets) == octets.count, fsync(file) == 0, rename(fresh, path) == 0 else {
+            let failure = FileFailure.last("write \(path)")
+            unlink(fresh)
+            throw CommandFailure(failure)
+        }
+    }
+
+    private func write_(_ file: Int32, _ octets: [UInt8]) -> Int {
+        octets.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }  // so little is written at once
+    }
+
+    /// - Returns: nil where there is none that we may read.
+    static func read(in folder: String) -> LastBackup? {
+        guard let file = try? OpenFile.open(Files.path(name, below: folder), follows: false),  // told by the metric's absence
+            file.isPlain, file.octets <= maxOctets, let octets = try? file.read(at: 0, atMost: maxOctets),
+            let document = try? ControlDocument(octets), let time = document["time"]?.number,
+            let size = document["octets"]?.number
+        else { return nil }
+        return LastBackup(time: UnixTime(seconds: time), octets: Int(clamping: size))
+    }
+}
