@@ -6,7 +6,7 @@
 //       1 shape: name, per, count, window, wide, spans. It is numbered from 0 in its file.
 //       2 row: shape's number, key, last, blocked until, by an admin; its words that are not 0, each with its distance.
 //
-// Numbers in payloads are LEB128, texts have their length before them. CRC-32C: RFC 3720 §B.4, Castagnoli's polynomial.
+// Frames, numbers and texts are FramedOctets'.
 
 import PosternAdmission
 import PosternMail
@@ -17,36 +17,17 @@ enum LimitJournalFormat {
     static let maxPayload = 1 << 20
     /// A payload is ended when it is so long, so that none becomes too long.
     static let fullPayload = 1 << 18
-    static let frameHead = 8
+    static let frameHead = FramedOctets.frameHead
 
-    private static let crcTable: [UInt32] = (0..<256).map { number in
-        (0..<8).reduce(UInt32(number)) { value, _ in value & 1 == 1 ? value >> 1 ^ 0x82F6_3B78 : value >> 1 }
-    }
+    static func crc(_ octets: ArraySlice<UInt8>) -> UInt32 { FramedOctets.crc(octets) }
 
-    static func crc(_ octets: ArraySlice<UInt8>) -> UInt32 {
-        let table = crcTable
-        var value = UInt32.max
-        for octet in octets { value = table[Int(UInt8(truncatingIfNeeded: value) ^ octet)] ^ value >> 8 }
-        return ~value
-    }
-
-    static func append(_ number: UInt64, to octets: inout [UInt8]) {
-        var rest = number
-        while rest >= 0x80 {
-            octets.append(UInt8(truncatingIfNeeded: rest) | 0x80)
-            rest >>= 7
-        }
-        octets.append(UInt8(rest))
-    }
+    static func append(_ number: UInt64, to octets: inout [UInt8]) { FramedOctets.append(number, to: &octets) }
 
     static func append(text: [UInt8], to octets: inout [UInt8]) {
-        append(UInt64(text.count), to: &octets)
-        octets += text
+        FramedOctets.append(text: text, atMost: .max, to: &octets)
     }
 
-    static func append(word: UInt32, to octets: inout [UInt8]) {
-        for shift in [0, 8, 16, 24] as [UInt32] { octets.append(UInt8(truncatingIfNeeded: word >> shift)) }
-    }
+    static func append(word: UInt32, to octets: inout [UInt8]) { FramedOctets.append(word: word, to: &octets) }
 
     /// Where a number stands for a case.
     static func code<Value: CaseIterable & Equatable>(_ value: Value) -> UInt64 {
@@ -96,9 +77,7 @@ struct LimitJournalWriter {
 
     private static func append(frame payload: [UInt8], to octets: inout [UInt8]) {
         precondition(payload.count <= LimitJournalFormat.maxPayload, "a row is far shorter than a frame may be")
-        LimitJournalFormat.append(word: UInt32(payload.count), to: &octets)
-        LimitJournalFormat.append(word: LimitJournalFormat.crc(payload[...]), to: &octets)
-        octets += payload
+        FramedOctets.append(frame: payload, to: &octets)
     }
 
     private static func append(_ shape: LimitShape, to payload: inout [UInt8]) {
@@ -252,20 +231,9 @@ struct LimitJournalReader {
 
     // MARK: Numbers and texts
 
-    private static func word(_ octets: ArraySlice<UInt8>) -> UInt32? {
-        guard octets.count >= 4 else { return nil }
-        return octets.prefix(4).reversed().reduce(0) { $0 << 8 | UInt32($1) }
-    }
+    private static func word(_ octets: ArraySlice<UInt8>) -> UInt32? { FramedOctets.word(octets) }
 
-    private static func number(_ rest: inout ArraySlice<UInt8>) -> UInt64? {
-        var number: UInt64 = 0
-        for shift in stride(from: UInt64(0), to: 63, by: 7) {  // 63 bits: enough for all, and no sign
-            guard let octet = rest.popFirst() else { return nil }
-            number |= UInt64(octet & 0x7F) << shift
-            if octet < 0x80 { return number }
-        }
-        return nil
-    }
+    private static func number(_ rest: inout ArraySlice<UInt8>) -> UInt64? { FramedOctets.number(&rest) }
 
     /// A time that leaves room for sums: the year 36812 at most.
     private static func milliseconds(_ rest: inout ArraySlice<UInt8>) -> Int64? {
@@ -273,8 +241,6 @@ struct LimitJournalReader {
     }
 
     private static func text(_ rest: inout ArraySlice<UInt8>, atMost most: Int) -> [UInt8]? {
-        guard let count = number(&rest), count <= most, rest.count >= Int(count) else { return nil }
-        defer { rest = rest.dropFirst(Int(count)) }
-        return Array(rest.prefix(Int(count)))
+        FramedOctets.text(&rest, atMost: most).map { Array($0) }
     }
 }

@@ -133,7 +133,7 @@ struct ReplayCommand: Subcommand {
         } catch {
             throw CommandFailure(.badConfiguration, "rules: \(error)")
         }
-        let reader = RecordReader(paths: paths, tell: surroundings.tell)
+        let reader = RecordReader(paths: paths, isListed: records.isEmpty, tell: surroundings.tell)
         let reading = try reader.read { record in
             report.take(record, replay.judge(record, at: .local(record.time)))
         }

@@ -9,6 +9,8 @@ internal import PosternSocket
 
 struct RecordReader {
     var paths: [String]
+    /// The paths were found in a folder, and not named by anybody.
+    var isListed = false
     /// Takes a line on how far it is.
     var tell: (String) -> Void = { _ in }
     var clock: () -> MonotonicTime = MonotonicTime.now
@@ -36,8 +38,10 @@ struct RecordReader {
                 try read(path, &reading, &next, take)
             } catch {
                 // A daemon may have removed it since it was listed.
-                if case .system(_, ENOENT) = error { continue }
-                throw CommandFailure(error)
+                if case .system(_, ENOENT) = error, isListed { continue }
+                var failure = CommandFailure(error)
+                if case .system(_, EACCES) = error { failure.text += "; run this as root" }
+                throw failure
             }
         }
         return reading

@@ -11,7 +11,7 @@ public enum FramedOctets {
         (0..<8).reduce(UInt32(number)) { value, _ in value & 1 == 1 ? value >> 1 ^ 0x82F6_3B78 : value >> 1 }
     }
 
-    public static func crc(_ octets: some Sequence<UInt8>) -> UInt32 {
+    public static func crc(_ octets: ArraySlice<UInt8>) -> UInt32 {
         let table = crcTable
         var value = UInt32.max
         for octet in octets { value = table[Int(UInt8(truncatingIfNeeded: value) ^ octet)] ^ value >> 8 }
@@ -30,7 +30,7 @@ public enum FramedOctets {
     }
 
     /// - Parameter limit: what is longer is cut.
-    public static func append(
+    @inlinable public static func append(  // or other modules' texts were copied octet by octet
         text: some Collection<UInt8>, atMost limit: Int, to octets: inout [UInt8]
     ) {
         let text = text.prefix(limit)
@@ -44,7 +44,7 @@ public enum FramedOctets {
 
     public static func append(frame payload: [UInt8], to octets: inout [UInt8]) {
         append(word: UInt32(payload.count), to: &octets)
-        append(word: crc(payload), to: &octets)
+        append(word: crc(payload[...]), to: &octets)
         octets += payload
     }
 

@@ -29,11 +29,8 @@ final class RecordedDNS: DNSAnswering {
     func answers(to questions: [Question], within limit: Duration, until isEnough: ([Answer?]) -> Bool) -> [Answer?] {
         // A list's reason (TXT) is told to the client, and decides nothing.
         guard questions.allSatisfy({ $0.type == .a }) else { return questions.map { _ in Self.nobody } }
-        var names: [DomainName: ReplayedList] = [:]
-        for list in lists {
-            if case .ask(let name) = DNSBLQuery(request, list.settings) { names[name] = list }
-        }
-        var found = questions.map { question in names[question.name].flatMap { heard[$0.key] }.map { Self.answer($0) } }
+        let asked = questions.map { list(asking: $0.name) }
+        var found = asked.map { list in list.flatMap { heard[$0.key] }.map { Self.answer($0) } }
         if found.allSatisfy({ $0 != nil }) || isEnough(found) { return found }
         let missing = found.indices.filter { found[$0] == nil }
         if let asking {
@@ -43,10 +40,19 @@ final class RecordedDNS: DNSAnswering {
         } else {
             for place in missing {
                 found[place] = Self.nobody
-                note(names[questions[place].name]?.key.zone ?? "a DNS list")
+                note(asked[place]?.key.zone ?? "a DNS list")
             }
         }
         return found
+    }
+
+    /// Whose question that is. One zone may be asked about several things: then the name tells.
+    private func list(asking name: DomainName) -> ReplayedList? {
+        let near = lists.filter { name.isEqualOrBelow($0.settings.zone) }
+        if near.count == 1 { return near.first }
+        return near.first { list in
+            if case .ask(let own) = DNSBLQuery(request, list.settings) { own == name } else { false }
+        }
     }
 
     func prefetch(_ questions: [Question]) {}

@@ -37,7 +37,7 @@ public struct ReplayedDecision: Hashable, Sendable {
 
 public final class Replay {
     /// Messages whose facts are kept: those of so many records back, or of an hour.
-    private static let maxMessages = 65_536
+    private static let maxMessages = 16_384
     private static let memory = Duration.seconds(3600)
 
     private let sides: [ReplaySide]
@@ -172,7 +172,7 @@ private final class ReplayedMessage {
 }
 
 /// One configuration with what it remembers.
-private struct ReplaySide {
+private final class ReplaySide {
     let settings: ReplaySettings
     let judge: PolicyJudge
     let lists: [ReplayedList]

@@ -154,7 +154,8 @@ struct GreylistSeed {
         case .pass(.domainTriplet, let waited): return domain.map { triplet(.domain($0), waited: waited) }
         case .wait(_, let since):
             let waited = now - since
-            return waited > .zero ? triplet(network, waited: waited) : nil
+            // A moment ago is its own first try.
+            return waited > .seconds(1) ? triplet(network, waited: waited) : nil
         case .needsIdentity, .unavailable: return nil
         }
     }
