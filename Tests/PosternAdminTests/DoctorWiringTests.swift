@@ -353,6 +353,11 @@ import Testing
                 SocketTrial(spelling: "unix:postern/dkim.sock", isChrooted: true, outcome: .refused(ECONNREFUSED))
             ]
         },
+        Row("a store that other hosts share is away", "warning:store_unreachable") {
+            $0.toml += "[store]\nurl = \"redis://192.0.2.10\"\n"
+            $0.machine.storeTrouble = "connect: Connection refused"
+        },
+        Row("it is there") { $0.toml += "[store]\nurl = \"redis://192.0.2.10\"\n" },
         // DNS, machine
         Row("a loop", "dns_loop") { $0.machine.resolvers = [.v4(0x7F00_0001)] },
         Row("the system asks somebody else") { $0.machine.resolvers = [.v4(0xC000_0235)] },

@@ -146,6 +146,7 @@ extension DoctorFinding {
         case socketElsewhere = "socket_elsewhere"
         case socketUnreachable = "socket_unreachable"
         case daemonDown = "daemon_down"
+        case storeUnreachable = "store_unreachable"
         // DNSFindings
         case dnsSilent = "dns_silent"
         case dnsLoop = "dns_loop"

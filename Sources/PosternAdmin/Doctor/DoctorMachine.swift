@@ -3,9 +3,11 @@
 // gathered is at the end of the file. Nothing is changed.
 
 internal import Glibc
+internal import PosternAdmission
 internal import PosternDaemon
 internal import PosternMail
 internal import PosternSocket
+internal import PosternStore
 
 struct DoctorMachine: Sendable {
     /// Daemons that answer at their control sockets.
@@ -17,6 +19,8 @@ struct DoctorMachine: Sendable {
     var disks: [Disk] = []
     /// nil: the kernel did not tell.
     var isClockSynchronised: Bool?
+    /// Why the store of `[store]` does not take what it is asked; nil where it does, or there is none.
+    var storeTrouble: String?
     /// Whom this system asks for DNS.
     var resolvers: [IPAddress] = []
     /// Its own global addresses.
@@ -66,9 +70,23 @@ extension DoctorMachine {
         stateTroubles = running.sorted { $0.rawValue < $1.rawValue }.compactMap { Self.trouble(of: $0, in: state) }
         disks = [state, postfix.queueFolder].compactMap(Self.disk)
         isClockSynchronised = Self.clock()
+        storeTrouble = configuration.store.url.flatMap { Self.trouble(of: $0, configuration.store) }
         self.resolvers = resolvers
         addresses = Self.globalAddresses()
     }
+
+    /// Tries it as daemons do: with a write, in the time that a decision has.
+    private static func trouble(of url: StoreURL, _ settings: StoreSettings) -> String? {
+        let store = SharedStore(url, settings, log: NoteCollector())
+        do throws(StoreFailure) {
+            _ = try store.command([Array("PING".utf8)], within: storePatience)  // begins with such a try
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }
+    /// For finding the server; longer than StoreKeeper takes to connect.
+    private static let storePatience = Duration.seconds(10)
 
     /// postern-dkim remembers nothing. Judged by owner and mode, as path_resolution(7) does.
     private static func trouble(of daemon: DaemonName, in folder: String) -> StateTrouble? {

@@ -1,12 +1,28 @@
 // Whether Postfix's processes get to our sockets: by how they are spelled, and by what came when each was dialled as
-// user postfix from inside of the chroot.
+// user postfix from inside of the chroot. And whether our daemons get to the store that they share with other hosts.
 
 internal import Glibc
+internal import PosternAdmission
 internal import PosternDaemon
 internal import PosternMail
 
 enum SocketFindings {
-    static func all(_ subject: DoctorSubject) -> [DoctorFinding] { spelled(subject) + tried(subject) + down(subject) }
+    static func all(_ subject: DoctorSubject) -> [DoctorFinding] {
+        spelled(subject) + tried(subject) + down(subject) + store(subject)
+    }
+
+    // MARK: The shared store
+
+    private static func store(_ subject: DoctorSubject) -> [DoctorFinding] {
+        guard let url = subject.configuration.store.url, let trouble = subject.machine.storeTrouble else { return [] }
+        return [
+            DoctorFinding(
+                .storeUnreachable, .warning, at: ["store.url"], "\(url): \(trouble)",
+                why: "each host greylists and limits by itself: who was put off here is put off again by the others, "
+                    + "and each allows all of a limit",
+                mends: [.advice("look after that server, or at what [store] says of it; mail flows meanwhile")])
+        ]
+    }
 
     // MARK: Spelled
 
