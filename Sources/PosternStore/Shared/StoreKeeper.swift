@@ -81,11 +81,20 @@ final class StoreKeeper: Sendable {
         while !isEnding.load(ordering: .relaxed) {
             if pool.failure == nil {
                 trouble.wait(atMost: nil)
+            } else {
+                rest(nextPause())
+                tryOnce()
             }
-            guard pool.failure != nil, !isEnding.load(ordering: .relaxed) else { continue }
-            trouble.wait(atMost: nextPause())
-            guard !isEnding.load(ordering: .relaxed) else { return }
-            tryOnce()
+        }
+    }
+
+    /// Until the time is over, whatever is raised meanwhile; or the end has come.
+    private func rest(_ pause: Duration) {
+        let end = StoreDeadline.after(pause)
+        while !isEnding.load(ordering: .relaxed) {
+            let left = end.remaining
+            guard left > 0 else { return }
+            trouble.wait(atMost: .nanoseconds(left))
         }
     }
 
@@ -101,6 +110,7 @@ final class StoreKeeper: Sendable {
     }
 
     private func tryOnce() {
+        guard !isEnding.load(ordering: .relaxed) else { return }
         do throws(StoreFailure) {
             var target = try finder.find()
             let connection = try StoreConnection(
