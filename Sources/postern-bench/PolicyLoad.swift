@@ -136,7 +136,7 @@ struct PolicyLoad: Sendable {
             recipient=\(recipient)
             recipient_count=\(count)
             queue_id=
-            instance=\(origin).\(number).0
+            instance=\(seed).\(number).0
             size=4096
             etrn_domain=
             stress=
