@@ -119,6 +119,87 @@ struct SharedLimitFailureTests {
         #expect(used <= total && used >= total - 24, "\(used) of \(total)")
     }
 
+    @Test("killed without a disk: it gets back what each host knows, blocks too, and not what an admin has ended")
+    func lost() throws {
+        let ground = try SharedLimitGround([.of(allow: [(10, Self.hour), (8, .seconds(60))])])
+        let (mx1, mx2) = (ground.mx1, ground.mx2)
+        for (account, count) in [("ann", 6), ("bo", 1), ("cy", 5), ("di", 8)] {
+            #expect(mx1.recipients(mx1.message(account), count) == count)
+            #expect(mx2.recipients(mx2.message(account), 0) == 0)
+        }
+        #expect(mx2.recipients(mx2.message("cy"), 1) == 1)
+        #expect(try mx1.limits.block(LimitKey(text: "bo"), limit: nil, for: .seconds(7200), now: mx1.now) == 1)
+        #expect(mx2.recipients(mx2.message("bo"), 1) == 0)
+        // Ended by one host: the other's copy is not what the store has lost.
+        #expect(try mx2.limits.clear(LimitKey(text: "cy"), limit: nil, now: mx2.now) == 1)
+        #expect(try mx2.limits.unblock(LimitKey(text: "bo"), limit: nil, now: mx2.now) == 1)
+        #expect(mx1.recipients(mx1.message("cy"), 1) == 1)
+        #expect(try mx2.used("cy") == 1)
+        #expect(mx1.recipients(mx1.message("bo"), 1) == 1)
+        #expect(try mx1.limits.block(LimitKey(text: "bo"), limit: nil, for: .seconds(7200), now: mx1.now) == 1)
+        #expect(mx2.recipients(mx2.message("bo"), 1) == 0)
+        #expect(mx1.limits.debts.keys == 0 && mx2.limits.debts.keys == 0)
+
+        // Another cell of an hour: in one and the same the greater of both counts.
+        ground.clock.advance(by: .seconds(400))
+        ground.redis.kill()
+        try ground.redis.start()
+        for host in ground.hosts { try host.awaitReturn() }
+        #expect(try ground.redis.keys("postern:limit:*") == [])
+        // A host that does not know of ann comes first.
+        #expect(mx2.recipients(mx2.message(), 1) == 1)
+        ground.clock.advance(by: .seconds(2))
+        #expect(mx1.recipients(mx1.message(), 1) == 1, "one for each host that knew of it")
+        #expect(try mx2.used() == 8)
+        #expect(mx2.recipients(mx2.message(), 3) == 2)
+        _ = mx2.recipients(mx2.message("bo"), 1)
+        #expect(mx1.recipients(mx1.message("bo"), 1) == 0)
+        #expect(ground.log.lines.contains { $0.contains("it lacks counts of limits") })
+        ground.clock.advance(by: .seconds(7201))
+        #expect(mx1.recipients(mx1.message("bo"), 1) == 1)
+    }
+
+    @Test("a host that begins to share brings along what it has counted; what it foresees without the store is its own")
+    func beginning() throws {
+        let ground = try SharedLimitGround([.of(allow: [(10, Self.hour)])])
+        let (mx1, mx2) = (ground.mx1, ground.mx2)
+        for number in 0..<6 {
+            let request = mx1.message().request(.rcpt, recipient: "\(number)@example.net")
+            _ = ground.judge.verdict(on: request, ledger: mx1.local, now: mx1.now)
+        }
+        ground.clock.advance(by: .seconds(400))
+        #expect(mx1.recipients(mx1.message(), 1) == 1)
+        #expect(try mx2.used() == 7)
+        #expect(mx2.recipients(mx2.message(), 9) == 3)
+        ground.redis.kill()
+        let request = mx2.message().request(.rcpt, recipient: "a@example.net")
+        let explained = ground.judge.explanation(of: request, ledger: mx2.limits, now: mx2.now)
+        #expect(explained.findings.map(\.outcome) == [.over])
+        #expect(explained.findings.first?.standing?.uses.first?.used == 10)
+    }
+
+    @Test("a message of thousands of recipients ends in one step, and many that lapse at once go a part at a time")
+    func large() throws {
+        let ground = try SharedLimitGround([
+            .of("one", per: [.recipient], count: .messages, allow: [(5, Self.hour)]),
+            .of("all", allow: [(10_000, Self.hour)]),
+        ])
+        let (mx1, mx2) = (ground.mx1, ground.mx2)
+        mx1.attachHook()
+        let message = mx1.message()
+        #expect(mx1.recipients(message, 1500) == 1500)
+        #expect(mx1.end(message, 1500).answer == .dunno)
+        #expect(try mx2.used("r1499@example.net") == 1)
+        for _ in 0..<3 { #expect(mx1.recipients(mx1.message(), 200) == 200) }
+        ground.clock.advance(by: .seconds(601))
+        _ = mx1.recipient(mx1.message("bo"))
+        try mx1.awaitReturn()
+        let entries = try mx2.limits.entries(for: LimitKey(text: "ann"), now: mx2.now)
+        #expect(entries.map(\.reserved) == [0])
+        #expect(try mx2.limits.entries(for: LimitKey(text: "r150@example.net"), now: mx2.now).map(\.reserved) == [0])
+        #expect(ground.log.warnings == [])
+    }
+
     // MARK: Reservations
 
     @Test("messages that began with the store and end without it, and the other way round, are counted once")
