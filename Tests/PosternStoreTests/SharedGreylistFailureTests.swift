@@ -1,9 +1,11 @@
 // Greylisting while its shared store is gone, hangs, is full or takes no writes, with a real server: nobody is refused or
 // waits longer for it, and what was decided meanwhile is there afterwards. The clock is scripted; the store is not.
 
+import Glibc
 import PosternAdmission
 import PosternMail
 import PostfixHarness
+import Synchronization
 import TestSupport
 import Testing
 
@@ -199,6 +201,68 @@ struct SharedGreylistFailureTests {
         for _ in 0..<50 { #expect(try bench.ask(known) == "pass knownClient") }
         try bench.ledger.flush()
         #expect(bench.ledger.courier.count(.learnt) <= learnt + 1)
+    }
+
+    private final class Tally: Sendable {
+        let isEnding = Atomic(false)
+        let decided = Atomic(0)
+        let wrong = Atomic(0)
+        let asked = Mutex<Set<GreylistKey>>([])
+    }
+
+    @Test("threads decide while it comes and goes: each gets an answer, and the store has them all in the end")
+    func flapping() throws {
+        var limits = SharedGreylistCourier.Limits()
+        (limits.pulse, limits.pause, limits.gather) = (.milliseconds(20), .milliseconds(10), .milliseconds(5))
+        let bench = try SharedBench(timeout: .milliseconds(300), limits: limits)
+        bench.ledger.open()
+        defer { bench.ledger.close() }
+        let threads = 4
+        let tally = Tally()
+        let handles = try (0..<threads).map { thread in
+            try SystemThread.start {
+                var number = 0
+                while !tally.isEnding.load(ordering: .relaxed) {
+                    number += 1
+                    let client = Network(containing: .v4(UInt32(thread << 24 + number << 8)), prefixLength: 24)
+                    let request = GreylistRequest(client: client, sender: [], recipient: [0x62], identity: .none)
+                    let answer = bench.ledger.decide(request, times: bench.times, now: bench.clock.now())
+                    if case .wait(.seconds(300), _) = answer {} else { tally.wrong.add(1, ordering: .relaxed) }
+                    tally.decided.add(1, ordering: .relaxed)
+                    _ = tally.asked.withLock {
+                        $0.insert(.normalTriplet(.client(client), sender: [], recipient: [0x62]))
+                    }
+                    usleep(1000)
+                }
+            }
+        }
+        func more(_ count: Int) throws {
+            let before = tally.decided.load(ordering: .relaxed)
+            try Await.until("\(count) decisions") { tally.decided.load(ordering: .relaxed) >= before + count }
+        }
+        for _ in 0..<3 {
+            try more(300)
+            bench.instance.kill()
+            try more(300)
+            try bench.instance.start()
+            try Await.until("the store to be back") { bench.store.isWorking }
+            try more(300)
+            bench.instance.pause()
+            try more(100)
+            bench.instance.resume()
+            try Await.until("the store to be back") { bench.store.isWorking }
+        }
+        tally.isEnding.store(true, ordering: .relaxed)
+        for handle in handles { pthread_join(handle, nil) }
+        #expect(tally.wrong.load(ordering: .relaxed) == 0)
+        #expect(bench.localDecisions > 0)
+        let all = tally.asked.withLock { $0 }
+        #expect(bench.ledger.courier.count(.dropped) == 0 && bench.ledger.courier.count(.unmerged) == 0)
+        try Await.until("the store to have all of them") {
+            let missing = all.subtracting(try bench.rows().keys)
+            // Told by a server that died before the answer was kept: one of each thread at most.
+            return missing.count <= 3 * threads && bench.ledger.courier.debts == 0
+        }
     }
 
     @Test("what does not fit is counted, and told once")

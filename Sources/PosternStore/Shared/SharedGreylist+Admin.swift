@@ -10,7 +10,7 @@ public import PosternMail
 
 extension SharedGreylist {
     /// How long one step of an admin's question may take: more than a decision, which somebody's mail waits for.
-    private var patience: Duration { max(store.timeout, .seconds(2)) }
+    private var patience: Duration { store.patience }
     /// Keys that one SCAN looks at.
     private static let scanKeys = 1000
     /// SCANs of one page, each some 300 µs of the store's time.
@@ -60,7 +60,7 @@ extension SharedGreylist {
     public func allow(_ key: GreylistKey, now: UnixTime) throws(GreylistUnavailable) {
         let none = GreylistTimes(delay: .zero, retryWithin: .zero, remember: .zero)  // what is allowed knows none
         _ = try answer { () throws(StoreFailure) in
-            try store.run(
+            try store.runPatiently(
                 SharedGreylistScripts.allow, keys: [SharedGreylistEntry.key(key)],
                 arguments: Self.head(none, clock.argument(now)))
         }
@@ -71,7 +71,7 @@ extension SharedGreylist {
     public func forget(_ key: GreylistKey) throws(GreylistUnavailable) -> Int {
         courier.forget(key)
         let reply = try answer { () throws(StoreFailure) in
-            try store.run(
+            try store.runPatiently(
                 SharedGreylistScripts.forget, keys: [SharedGreylistEntry.key(key), SharedGreylistEntry.forgottenKey],
                 arguments: [
                     clock.argument(courier.lastNow), Self.text(Self.forgottenFor), GreylistRowKey.octets(of: key),
@@ -169,7 +169,7 @@ extension SharedGreylist {
                 ]
             }
             do throws(StoreFailure) {
-                let reply = try store.run(SharedGreylistScripts.adopt, keys: keys, arguments: arguments)
+                let reply = try store.runPatiently(SharedGreylistScripts.adopt, keys: keys, arguments: arguments)
                 count += reply.array?.filter { $0 == .integer(1) }.count ?? 0
             } catch {
                 throw GreylistUnavailable("the shared store: \(error)")
@@ -221,6 +221,21 @@ extension SharedGreylist {
         let special = Set("*?[]\\".utf8)
         return (SharedGreylistEntry.prefix + start).flatMap { special.contains($0) ? [UInt8(ascii: "\\"), $0] : [$0] }
             + [UInt8(ascii: "*")]
+    }
+}
+
+extension SharedStore {
+    /// What nobody's mail waits for may take longer.
+    fileprivate var patience: Duration { max(timeout, .seconds(2)) }
+
+    fileprivate func runPatiently(
+        _ script: StoreScript, keys: [[UInt8]], arguments: [[UInt8]]
+    ) throws(StoreFailure) -> StoreReply {
+        do throws(StoreFailure) {
+            return try command(script.call(keys: keys, arguments: arguments), within: patience)
+        } catch .refused(.unknownScript, _) {
+            return try command(script.evaluation(keys: keys, arguments: arguments), within: patience)
+        }
     }
 }
 
