@@ -6,6 +6,8 @@
 //     greylist show {origin, sender, recipient}         one object: {"entry": ... or null}
 //     greylist allow {origin, sender, recipient}        one object: {"allowed": origin}
 //     greylist forget {origin, sender, recipient}       one object, when it is done: {"forgotten": 3}
+//     store stats                                       one object: StoreCopy.stats
+//     store copy {direction, after}                     many objects, one a page: StoreCopy.page
 //
 // `origin` is a network, an address (whose network is meant, as greylisting counts it) or a domain; with sender and
 // recipient a triplet of it is meant.
@@ -31,8 +33,15 @@ struct PolicyCommands: Sendable {
         case "greylist show": .document(try show(key(command)))
         case "greylist allow": .document(try allow(key(command)))
         case "greylist forget": .documents(forget(try key(command)))
+        case "store stats": .document(copying.stats)
+        case "store copy": .documents(try copying.copy(command))
         default: nil
         }
+    }
+
+    private var copying: GreylistCopying {
+        let service = service
+        return GreylistCopying(greylist: greylist, times: service.greylistSettings.times) { service.now() }
     }
 
     /// DNS may take its time: a thread of its own asks.

@@ -7,6 +7,8 @@
 //     limit unblock {key, limit}             one object: {"unblocked": 1}
 //     explain {attributes}                   one object: LimitVerdict.document, for what Postfix would send
 //     events {follow, seconds, run, after}   many objects: EventLog.feed
+//     store stats                            one object: StoreCopy.stats
+//     store copy {direction, after}          many objects, one a page: StoreCopy.page
 //
 // `key` is what list shows: the values of `per`, joined by commas. Without `limit`, all that have the key are meant.
 // Events are those of the last `seconds`, or those behind number `after` of a `run`; with `follow` also those to come.
@@ -38,8 +40,15 @@ struct RateCommands: Sendable {
                 try change(.unblocked, command) { ledger, key, limit, now throws(LimitUnavailable) in
                     try ledger.unblock(key, limit: limit, now: now)
                 })
+        case "store stats": .document(copying.stats)
+        case "store copy": .documents(try copying.copy(command))
         default: nil
         }
+    }
+
+    private var copying: LimitCounting {
+        let service = service
+        return LimitCounting(ledger: service.ledger) { service.now() }
     }
 
     private func list(onlyOver: Bool) -> ControlFeed {

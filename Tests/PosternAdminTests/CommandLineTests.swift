@@ -66,7 +66,7 @@ import Testing
         arguments: [
             (
                 ["chekc"],
-                "postern, one of check, doctor, show, status, reload, dkim, spf, dmarc, judge, dns, explain, dnsbl, greylist, limit, events, import, metrics, why, report, replay, manual; found \"chekc\""
+                "postern, one of check, doctor, show, status, reload, dkim, spf, dmarc, judge, dns, explain, dnsbl, greylist, limit, events, import, store, metrics, why, report, backup, replay, manual; found \"chekc\""
             ),
             (
                 ["dkim", "testkeys"],

@@ -39,6 +39,7 @@ struct PosternCommand: SubcommandGroup {
               postern report --since 7d
               postern replay --since 7d --config new.toml
               postern import postscreen /etc/postfix/main.cf
+              postern store stats
               postern backup create
               postern help dkim verify
 
@@ -60,6 +61,7 @@ struct PosternCommand: SubcommandGroup {
             CheckCommand.self, DoctorCommand.self, ShowCommand.self, StatusCommand.self, ReloadCommand.self,
             DKIMCommand.self, SPFCheck.self, DMARCDiscovery.self, JudgeCommand.self, DNSCommand.self, ExplainCommand.self,
             DNSBLCommand.self, GreylistCommand.self, LimitCommand.self, EventsCommand.self, ImportCommand.self,
+            StoreCommand.self,
             MetricsCommand.self, WhyCommand.self, ReportCommand.self, BackupCommand.self, ReplayCommand.self, ManualCommand.self,
         ])
 }

@@ -8,7 +8,11 @@ struct StatusCommand: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
         abstract: "Tells how the daemons are.",
-        usage: "postern status [<options>] [<daemon> ...]",
+        usage: """
+            postern status [<options>] [<daemon> ...]
+            postern status --fleet [--forget <host>]
+            postern status --publish
+            """,
         discussion: """
             For each daemon: release, time since its start, transactions under way, which configuration it works \
             with, the last warning, and its counters that are not 0. Each daemon is asked over its control socket \
@@ -24,15 +28,27 @@ struct StatusCommand: Subcommand {
             status is null for a daemon that does not run or did not answer; refused tells time and problems of the \
             last reload when it changed nothing.
 
+            With --fleet, all hosts that share the store of store.url are shown side by side, and below them what differs: \
+            keys, authserv_id, strip_authserv_ids, releases, and whatever else decides about mail. Two keys of one \
+            selector, a domain that one host cannot sign for, and two authserv_ids are errors. A host is silent when its \
+            document is older than five minutes; --forget takes one out that is gone for good. postern-fleet.timer tells \
+            the store of this host each minute, by --publish. With --json, one object on one line:
+              {"store":"redis://…","hosts":[{"name":…,"heard":12,"document":{…}}],
+              "differences":[{"severity":"error","subject":"host.authserv_id",
+              "values":[{"host":…,"value":…}],"why":…}]}
+
             EXAMPLES
               postern status
               postern status dkim
+              postern status --fleet
               postern status --json | jq '.daemons[].status.configuration.generation'
 
             EXIT STATUS
-              0   all of them run
+              0   all of them run; nothing of a fleet's differences breaks mail
+              1   something differs that breaks mail
               64  the command line is wrong
-              69  one does not run, or does not answer
+              69  one does not run, or does not answer; the store does not
+              78  the configuration is wrong, or names no store
 
             FILES
               \(DaemonArguments.defaultConfiguration)
@@ -40,12 +56,24 @@ struct StatusCommand: Subcommand {
 
     @OptionGroup var options: GlobalOptions
     @OptionGroup var place: ControlArguments
+    @Flag(help: "Show all hosts that share the store, and what differs.") var fleet = false
+    @Flag(help: "Tell the shared store how this host is.") var publish = false
+    @Option(help: ArgumentHelp("With --fleet: miss this host no more.", valueName: "host")) var forget: String?
     @Argument(
         help: ArgumentHelp("The daemons to ask. (default: those of this host)", valueName: "daemon"),
         transform: { text in try DaemonArgument.name(text) })
     var daemons: [DaemonName] = []
 
+    func validate() throws {
+        guard !(fleet && publish) else { throw ValidationError("expected --fleet or --publish, found both") }
+        guard !(fleet || publish) || daemons.isEmpty else {
+            throw ValidationError("expected no daemon beside --\(fleet ? "fleet" : "publish"), found one")
+        }
+        guard forget == nil || fleet else { throw ValidationError("expected --fleet beside --forget, found none") }
+    }
+
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
+        if fleet || publish { return try fleetOutput(in: surroundings) }
         let asked = DaemonControl(options, place)
         let answers = (daemons.isEmpty ? asked.usual : daemons).map { ($0, asked.ask($0, "status")) }
         let isComplete = answers.allSatisfy { if case .document = $0.1 { true } else { false } }
