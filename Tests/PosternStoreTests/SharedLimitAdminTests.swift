@@ -167,6 +167,8 @@ struct SharedLimitAdminTests {
                 var octets = sample
                 octets[Int.random(in: octets.indices, using: &random)] = UInt8.random(in: 0...255, using: &random)
                 _ = try host.store.command([Array("SET".utf8), name, octets])
+                // It would give back what this host knows.
+                _ = host.local.clear(LimitKey(text: "ann"), limit: nil, now: host.now)
                 let before = SharedLimitCodec.state(octets, shape, at: time)
                 guard before.map({ $0.cells.last <= time && $0.blockedUntil <= time }) ?? true else { continue }
                 guard host.recipient(host.message()).answer == .dunno else { continue }

@@ -5,6 +5,8 @@ internal import PosternMail
 extension LimitBook {
     /// A difference of clocks that is none: what a round trip takes, and how well hosts agree.
     private static let clockTolerance: Int64 = 1000
+    /// What one call tells of messages that are over: as many as a message has recipients, most often.
+    private static let maxReleases = 256
 
     /// What to ask for a request.
     /// - Parameter writes: false to foresee only.
@@ -57,7 +59,11 @@ extension LimitBook {
     }
 
     /// What is owed, a part at a time.
-    func proposeDebts(atMost limit: Int) -> LimitPlan { errand(releases: [], debts: debts.take(atMost: limit)) }
+    func proposeDebts(atMost limit: Int) -> LimitPlan {
+        let taken = debts.take(atMost: limit)
+        debtsOnTheWay += taken.count
+        return errand(releases: [], debts: taken)
+    }
 
     private func errand(releases: [LimitPlan.Release], debts: [LimitDebt]) -> LimitPlan {
         LimitPlan(
@@ -71,7 +77,9 @@ extension LimitBook {
         // What the store has nothing of, and what comes to nothing, needs not be told.
         let releases = collected.filter { $0.amount > 0 || $0.counts > 0 }
         collected.removeAll(keepingCapacity: true)
-        return releases
+        // After a pause there are many: the others are told later, a part at a time.
+        owe(releases.dropFirst(Self.maxReleases))
+        return Array(releases.prefix(Self.maxReleases))
     }
 
     // MARK: When the store has answered
@@ -98,7 +106,7 @@ extension LimitBook {
         var records: [LimitPlace?] = []
         records.reserveCapacity(plan.steps.count)
         let difference = time - outcome.time
-        storeDifference = abs(difference) < Self.clockTolerance ? 0 : difference
+        if !plan.steps.isEmpty { storeDifference = abs(difference) < Self.clockTolerance ? 0 : difference }
         for (step, result) in zip(plan.steps, outcome.steps) {
             records.append(mirror(result.state, step, request.client, difference))
         }
@@ -187,13 +195,24 @@ extension LimitBook {
         let isNear = abs(difference) < Self.clockTolerance
         let shift = isNear ? 0 : difference
         var cells = state.cells.shifted(by: shift)
+        var blockedUntil = state.blockedUntil
+        if known != nil, isNear, isLost(state, slab, number) {
+            let row = LimitRow(slab, number)
+            if let own = LimitCells(row) {
+                debts.restore(
+                    own, blockedUntil: row.blockedUntil, byAdmin: row.isBlockedByAdmin,
+                    LimitDebts.Key(shape: slab.shape, key: step.key))
+                cells.meet(own, .most)
+                blockedUntil = max(blockedUntil, row.blockedUntil)
+            }
+        }
         guard known == nil || !isNear || cells.last >= slab[number].last else { return place }
         // A clock of the store's that went back a little is waited for there too.
         if cells.last > time + 5 * Self.clockTolerance { cells = cells.shifted(by: time - cells.last) }
         advance(to: cells.last)
         func moved(_ time: Int64) -> Int64 { time > 0 ? max(0, time + shift) : 0 }
         slab[number].last = cells.last
-        slab[number].blockedUntil = moved(state.blockedUntil)
+        slab[number].blockedUntil = moved(blockedUntil)
         slab[number].isBlockedByAdmin = state.isBlockedByAdmin
         slab[number].warnedUntil = moved(state.warnedUntil)
         slab[number].toldUntil = moved(state.toldUntil)
@@ -204,6 +223,19 @@ extension LimitBook {
         }
         if tracksChanges { slab.markDirty(number) }
         return place
+    }
+
+    /// Whether the store knows less than it has told us: it was killed and had not written all of it, or it had to make
+    /// room. What it has of a key lives for as long as any of it counts, so that none of it goes by itself. Several
+    /// hosts may know the same, so the greater counts, cell by cell: what was lost of the cell that it was lost in may
+    /// be less.
+    private func isLost(_ state: LimitState, _ slab: LimitSlab, _ number: Int) -> Bool {
+        let record = slab[number]
+        // Answers that come out of order are not that late.
+        guard record.last > 0, debtsOnTheWay == 0,
+            state.since > record.last || state.cells.last + Self.clockTolerance < record.last
+        else { return false }
+        return record.blockedUntil > time || !slab.isEmpty(number, at: time)
     }
 
     // MARK: When it has not
@@ -220,17 +252,21 @@ extension LimitBook {
     /// What the store was to be told beside the decision.
     func takeBack(_ plan: LimitPlan, _ silence: LimitSilence) {
         let isOwed = silence == .unasked
-        for release in plan.releases {
-            let slabNumber = slab(for: release.terms)
-            let key = LimitDebts.Key(shape: release.terms.shape, key: release.key)
-            if isOwed, release.amount > 0 { debts.release(release.amount, slot: release.slot, key, at: time) }
-            guard release.counts > 0 else { continue }
-            if let number = slabs[slabNumber].find(release.key) {
-                slabs[slabNumber].add(release.counts, to: number, at: time)
-                if tracksChanges { slabs[slabNumber].markDirty(number) }
-            }
-            if isOwed { debts.add(release.counts, key, at: time) }
+        for release in plan.releases where release.counts > 0 {
+            let slab = slabs[slab(for: release.terms)]
+            guard let number = slab.find(release.key) else { continue }
+            slab.add(release.counts, to: number, at: time)
+            if tracksChanges { slab.markDirty(number) }
         }
+        if isOwed { owe(plan.releases[...]) }
         if isOwed { for debt in plan.debts { debts.putBack(debt) } }
+    }
+
+    private func owe(_ releases: ArraySlice<LimitPlan.Release>) {
+        for release in releases {
+            let key = LimitDebts.Key(shape: release.terms.shape, key: release.key)
+            if release.amount > 0 { debts.release(release.amount, slot: release.slot, key) }
+            if release.counts > 0 { debts.add(release.counts, key, at: time) }
+        }
     }
 }

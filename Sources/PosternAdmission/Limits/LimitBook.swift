@@ -21,6 +21,8 @@ final class LimitBook {
     /// What is over, for the shared store.
     var collected: [LimitPlan.Release] = []
     var debts = LimitDebts()
+    /// Keys of them that the store is being told.
+    var debtsOnTheWay = 0
     /// What our time is ahead of a shared store's; 0 where they agree well enough.
     var storeDifference: Int64 = 0
     var slabs: [LimitSlab] = []
@@ -368,8 +370,7 @@ final class LimitBook {
             )
             return
         case .owed where holding.shared > 0:
-            debts.release(
-                holding.shared, slot: instance.slot, LimitDebts.Key(shape: slab.shape, key: holding.key), at: time)
+            debts.release(holding.shared, slot: instance.slot, LimitDebts.Key(shape: slab.shape, key: holding.key))
         default: break
         }
         if amount > 0, let record { count(amount, record, slabNumber, holding.key) }

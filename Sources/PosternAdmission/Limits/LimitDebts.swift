@@ -8,6 +8,10 @@ public struct LimitDebt: Hashable, Sendable {
     /// What was counted here, in the cells of its time, by this host's ledger's time.
     public fileprivate(set) var cells: LimitCells
     public fileprivate(set) var blockedUntil: Int64 = 0
+    /// What it knew once and has lost, or a part of that: a copy, not counts of their own.
+    public fileprivate(set) var lost: LimitCells?
+    public fileprivate(set) var lostBlock: Int64 = 0
+    public fileprivate(set) var isLostBlockByAdmin = false
     /// What messages had reserved there that are over since, by their slots.
     public fileprivate(set) var releases: [Int64: Int] = [:]
 
@@ -28,6 +32,8 @@ struct LimitDebts {
     private var debts: [Key: LimitDebt] = [:]
     /// Keys that found no room.
     private(set) var dropped = 0
+    /// Keys that the store had lost.
+    private(set) var restored = 0
 
     var count: Int { debts.count }
 
@@ -50,10 +56,22 @@ struct LimitDebts {
         change(key) { $0.blockedUntil = max($0.blockedUntil, time) }
     }
 
-    mutating func release(_ amount: Int, slot: Int64, _ key: Key, at time: Int64) {
+    mutating func release(_ amount: Int, slot: Int64, _ key: Key) {
         change(key) { debt in
             guard debt.releases.count < Self.maxReleases || debt.releases[slot] != nil else { return }
             debt.releases[slot, default: 0] += amount
+        }
+    }
+
+    /// The store does not know any more what this host has from it.
+    mutating func restore(_ cells: LimitCells, blockedUntil: Int64, byAdmin: Bool, _ key: Key) {
+        restored += 1
+        change(key) { debt in
+            debt.lost?.meet(cells, .most)
+            debt.lost = debt.lost ?? cells
+            guard blockedUntil > debt.lostBlock else { return }
+            debt.lostBlock = blockedUntil
+            debt.isLostBlockByAdmin = byAdmin
         }
     }
 
@@ -64,12 +82,8 @@ struct LimitDebts {
     }
 
     mutating func take(atMost limit: Int) -> [LimitDebt] {
-        var taken: [LimitDebt] = []
-        while taken.count < limit, let (key, debt) = debts.first {
-            debts[key] = nil
-            taken.append(debt)
-        }
-        return taken
+        let keys = Array(debts.keys.prefix(limit))
+        return keys.compactMap { debts.removeValue(forKey: $0) }
     }
 
     /// The store was not told after all.
@@ -78,6 +92,13 @@ struct LimitDebts {
             own.cells.meet(debt.cells, .sum)
             own.blockedUntil = max(own.blockedUntil, debt.blockedUntil)
             own.releases.merge(debt.releases, uniquingKeysWith: +)
+            if let lost = debt.lost {
+                own.lost?.meet(lost, .most)
+                own.lost = own.lost ?? lost
+            }
+            guard debt.lostBlock > own.lostBlock else { return }
+            own.lostBlock = debt.lostBlock
+            own.isLostBlockByAdmin = debt.isLostBlockByAdmin
         }
     }
 
@@ -86,7 +107,10 @@ struct LimitDebts {
         guard !debts.isEmpty else { return }
         for (place, debt) in debts where place.key == key.octets && (limit == nil || place.shape.name == limit) {
             debts[place]?.blockedUntil = 0
-            if counts { debts[place]?.cells = LimitCells(debt.shape) }
+            debts[place]?.lostBlock = 0
+            guard counts else { continue }
+            debts[place]?.cells = LimitCells(debt.shape)
+            debts[place]?.lost = nil
         }
     }
 }

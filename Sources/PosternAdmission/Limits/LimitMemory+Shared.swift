@@ -20,9 +20,25 @@ extension LimitMemory {
     /// What it was not told of yet, so many keys of it; taken out with this.
     public func proposeDebts(atMost limit: Int) -> LimitPlan { book.withLock { $0.proposeDebts(atMost: limit) } }
 
+    /// Ends that.
+    /// - Parameter silence: nil where the store was told.
+    public func concludeDebts(_ plan: LimitPlan, _ silence: LimitSilence?) {
+        book.withLock { book in
+            book.debtsOnTheWay -= plan.debts.count
+            guard let silence else { return }
+            book.takeBack(plan, silence)
+        }
+    }
+
     /// Takes over what the store has decided.
-    public func conclude(_ plan: LimitPlan, _ outcome: LimitOutcome, now: UnixTime) -> LimitDecision {
-        book.withLock { $0.conclude(plan, outcome, now: now) }
+    /// - Returns: also whether something is to be told to the store.
+    public func conclude(
+        _ plan: LimitPlan, _ outcome: LimitOutcome, now: UnixTime
+    ) -> (decision: LimitDecision, owes: Bool) {
+        book.withLock { book in
+            let decision = book.conclude(plan, outcome, now: now)
+            return (decision, book.debts.count > 0)
+        }
     }
 
     /// What the store foresees.
@@ -49,8 +65,13 @@ extension LimitMemory {
         book.withLock { $0.debts.forget(key, limit: limit, counts: counts) }
     }
 
-    /// Keys that the store is to be told of, and those that found no room among them.
-    public var debts: (keys: Int, dropped: Int) { book.withLock { ($0.debts.count, $0.debts.dropped) } }
+    /// How many keys the store is to be told of, and how often one found no room among them.
+    public var debts: (keys: Int, dropped: Int) {
+        book.withLock { ($0.debts.count + $0.debtsOnTheWay, $0.debts.dropped) }
+    }
+
+    /// Keys of which the store had lost something that this host knew, since the start.
+    public var restored: Int { book.withLock { $0.debts.restored } }
 
     /// Limits that a configuration has named since the start, and what their spans allow.
     public var limits: [(shape: LimitShape, amounts: [Int])] {

@@ -67,6 +67,8 @@ public enum LimitReservations {
 /// One key as a shared store has it. Times are the store's, in milliseconds.
 public struct LimitState: Hashable, Sendable {
     public let cells: LimitCells
+    /// Since when the store has it without a break.
+    public let since: Int64
     public let blockedUntil: Int64
     public let isBlockedByAdmin: Bool
     public let warnedUntil: Int64
@@ -76,10 +78,12 @@ public struct LimitState: Hashable, Sendable {
     public let clients: [IPAddress]
 
     public init(
-        cells: LimitCells, blockedUntil: Int64 = 0, isBlockedByAdmin: Bool = false, warnedUntil: Int64 = 0,
+        cells: LimitCells, since: Int64 = 0, blockedUntil: Int64 = 0, isBlockedByAdmin: Bool = false,
+        warnedUntil: Int64 = 0,
         toldUntil: Int64 = 0, reserved: Int = 0, clients: [IPAddress] = []
     ) {
         self.cells = cells
+        self.since = since
         self.blockedUntil = blockedUntil
         self.isBlockedByAdmin = isBlockedByAdmin
         self.warnedUntil = warnedUntil

@@ -4,8 +4,8 @@
 //     postern:limit:per%20account:sasl_username:recipients:3600s,60s:ann@example.org
 //
 // Behind the prefix the limit's shape (LimitShape.text), then the key. The value is MessagePack: {version, last,
-// blocked until, by an admin, warned until, told until, {slot, reserved ...}, {address ...}, counts ...}, times in
-// milliseconds.
+// blocked until, by an admin, warned until, told until, {slot, reserved ...}, {address ...}, age, counts ...}, times in
+// milliseconds; the age is last's, since when the store has had the key without a break.
 
 internal import PosternAdmission
 internal import PosternMail
@@ -17,7 +17,7 @@ enum SharedLimitCodec {
     static let maxSlots = 16
     /// A store's clock that went back by less is waited for.
     static let clockTolerance: Int64 = 2000
-    private static let head = 8
+    private static let head = 9
 
     // MARK: Keys
 
@@ -72,6 +72,7 @@ enum SharedLimitCodec {
             guard let octets = reader.octets(atMost: 16) else { return nil }
             if let client = IPAddress(octets: octets) { clients.append(client) }
         }
+        guard let age = reader.number(), age < 1 << 50 else { return nil }
         var counts: [Int] = []
         counts.reserveCapacity(count)
         for _ in 0..<count {
@@ -81,7 +82,8 @@ enum SharedLimitCodec {
         guard let cells = LimitCells(shape, last: Int64(last), counts: counts), max(blocked, warned, told) < 1 << 50
         else { return nil }
         return LimitState(
-            cells: cells, blockedUntil: Int64(blocked), isBlockedByAdmin: byAdmin == 1, warnedUntil: Int64(warned),
+            cells: cells, since: Int64(last - age), blockedUntil: Int64(blocked), isBlockedByAdmin: byAdmin == 1,
+            warnedUntil: Int64(warned),
             toldUntil: Int64(told), reserved: reserved, clients: clients)
     }
 
@@ -125,9 +127,16 @@ struct SharedLimitCall {
     private mutating func append(_ debt: LimitDebt, _ difference: Int64) {
         let key = number(debt.shape, Array(debt.shape.text.utf8), debt.key.octets)
         let blocked = debt.blockedUntil > 0 ? max(0, debt.blockedUntil - difference) : 0
-        errands.append(
-            .meet(
-                key: key, cells: debt.cells.shifted(by: -difference), sum: true, blockedUntil: blocked, byAdmin: false))
+        if !debt.cells.isEmpty || blocked > 0 {
+            let cells = debt.cells.shifted(by: -difference)
+            errands.append(.meet(key: key, cells: cells, sum: true, blockedUntil: blocked, byAdmin: false))
+        }
+        // After what is added, which it may hold too.
+        if let lost = debt.lost {
+            errands.append(
+                .meet(
+                    key: key, cells: lost, sum: false, blockedUntil: debt.lostBlock, byAdmin: debt.isLostBlockByAdmin))
+        }
         for (slot, amount) in debt.releases {
             errands.append(.release(key: key, slot: slot, amount: amount, counts: 0))
         }

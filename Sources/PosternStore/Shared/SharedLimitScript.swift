@@ -19,15 +19,16 @@ enum SharedLimitScript {
     static let decide = StoreScript(name: "limit.decide", text: text)
 
     private static let text = """
-        local floor, max, min = math.floor, math.max, math.min
-        local ask = cmsgpack.unpack(ARGV[1])
+        local floor, max, min, call = math.floor, math.max, math.min, redis.call
+        local ipairs, pcall, pack, unpacked = ipairs, pcall, cmsgpack.pack, cmsgpack.unpack
+        local ask = unpacked(ARGV[1])
         local now, writes, shapes, shapeOf = ask[1], ask[2] == 1, ask[3], ask[4]
         local errands, steps, client = ask[5], ask[6], ask[7]
         if now == 0 then
-          local time = redis.call('TIME')
+          local time = call('TIME')
           now = time[1] * 1000 + floor(time[2] / 1000)
         end
-        local CELLS, HEAD, MOST, FAR = 13, 8, 2 ^ 53, 2 ^ 50
+        local CELLS, HEAD, MOST, FAR = 13, 9, 2 ^ 53, 2 ^ 50
         local LONGEST = \(LimitMemory.maxBlock.components.seconds * 1000)
         local SLOT, LAPSE, SLOTS = \(LimitReservations.slot), \(LimitReservations.lapse), \(SharedLimitCodec.maxSlots)
 
@@ -44,20 +45,27 @@ enum SharedLimitScript {
           end
         end
 
-        local function isCount(x, most) return type(x) == 'number' and x >= 0 and x < most and x == floor(x) end
+        local function isCount(x, most) return x >= 0 and x < most and x % 1 == 0 end
 
         -- {version, last, blocked until, by an admin, warned until, told until, {slot, reserved ...},
-        -- {address ...}, counts ...}
-        local function isValue(v, shape)
-          if type(v) ~= 'table' or v[1] ~= \(SharedLimitCodec.version) or #v ~= HEAD + shape.words then return false end
-          for i = 2, 6 do if not isCount(v[i], FAR) then return false end end
-          for i = HEAD + 1, #v do if not isCount(v[i], MOST) then return false end end
+        -- {address ...}, milliseconds from when it was made to last, counts ...}
+        -- Nil for anything else; what cannot be compared with a number is an error, which is caught.
+        local function read(raw, shape)
+          local v = unpacked(raw)
+          local count = #v
+          if v[1] ~= \(SharedLimitCodec.version) or count ~= HEAD + shape.words then return nil end
+          for i = 2, 6 do if not isCount(v[i], FAR) then return nil end end
+          if not isCount(v[9], FAR) then return nil end
+          for i = HEAD + 1, count do
+            local x = v[i]
+            if not (x >= 0 and x < MOST) or x % 1 ~= 0 then return nil end
+          end
           local held, seen = v[7], v[8]
-          if type(held) ~= 'table' or type(seen) ~= 'table' then return false end
-          if #held > 2 * SLOTS or #held % 2 ~= 0 or #seen > \(LimitEvent.maxClients) then return false end
-          for i = 1, #held do if not isCount(held[i], i % 2 == 1 and FAR / SLOT or MOST) then return false end end
-          for i = 1, #seen do if type(seen[i]) ~= 'string' or #seen[i] > 16 then return false end end
-          return true
+          if type(held) ~= 'table' or type(seen) ~= 'table' then return nil end
+          if #held > 2 * SLOTS or #held % 2 ~= 0 or #seen > \(LimitEvent.maxClients) then return nil end
+          for i = 1, #held do if not isCount(held[i], i % 2 == 1 and FAR / SLOT or MOST) then return nil end end
+          for i = 1, #seen do if type(seen[i]) ~= 'string' or #seen[i] > 16 then return nil end end
+          return v
         end
 
         local function rebase(k)
@@ -75,7 +83,7 @@ enum SharedLimitScript {
               local later = now % slot > v[2] % slot and 1 or 0
               for i = 0, CELLS - 1 do
                 local place = base + (to - max(0, i - later)) % CELLS
-                v[place] = min(MOST, v[place] + old[(from - i) % CELLS])
+                v[place] = min(MOST - 1, v[place] + old[(from - i) % CELLS])
               end
             end
           end
@@ -84,16 +92,16 @@ enum SharedLimitScript {
           v[2] = now
         end
 
-        local known = #KEYS > 0 and redis.call('MGET', unpack(KEYS)) or {}
+        local known = #KEYS > 0 and call('MGET', unpack(KEYS)) or {}
         local entries = {}
         for i, name in ipairs(KEYS) do
-          local k = { name = name, shape = shapes[shapeOf[i]] }
+          local k = { name = name, shape = shapes[shapeOf[i]], uses = {} }
           if known[i] then
-            local isRead, v = pcall(cmsgpack.unpack, known[i])
-            if isRead and isValue(v, k.shape) then k.v, k.isThere, k.raw = v, true, known[i] end
+            local isRead, v = pcall(read, known[i], k.shape)
+            if isRead and v then k.v, k.isThere, k.raw = v, true, known[i] end
           end
           if not k.v then
-            local v = { \(SharedLimitCodec.version), now, 0, 0, 0, 0, {}, {} }
+            local v = { \(SharedLimitCodec.version), now, 0, 0, 0, 0, {}, {}, 0 }
             for w = HEAD + 1, HEAD + k.shape.words do v[w] = 0 end
             k.v = v
           end
@@ -148,7 +156,7 @@ enum SharedLimitScript {
           return max(0, oldest), newest, HEAD + (s - 1) * CELLS + 1
         end
 
-        local function used(k, s)
+        local function count(k, s)
           local v = k.v
           if k.shape.fixed then
             local base = HEAD + (s - 1) * 2 + 1
@@ -160,10 +168,25 @@ enum SharedLimitScript {
           return sum
         end
 
+        -- The same, looked up once.
+        local function used(k, s)
+          local known = k.uses[s]
+          if not known then
+            known = count(k, s)
+            k.uses[s] = known
+          end
+          return known
+        end
+
         local function turn(k, s, base, to)
           local slot = k.shape.slot[s]
           local from, last = floor(k.v[2] / slot), floor(to / slot)
           for cell = max(from + 1, last - CELLS + 1), last do k.v[base + cell % CELLS] = 0 end
+        end
+
+        local function stamp(k, t)
+          k.v[9] = k.v[9] + t - k.v[2]
+          k.v[2], k.isChanged = t, true
         end
 
         local function add(k, amount)
@@ -177,16 +200,17 @@ enum SharedLimitScript {
               turn(k, s, base, t)
               place = base + floor(t / shape.slot[s]) % CELLS
             end
-            v[place] = min(MOST, v[place] + amount)
+            v[place] = min(MOST - 1, v[place] + amount)
+            if k.uses[s] then k.uses[s] = k.uses[s] + amount end
           end
-          v[2], k.isChanged = t, true
+          stamp(k, t)
         end
 
         local function meet(k, isSum, last, words)
           local v, shape = k.v, k.shape
           last = min(last, now + \(SharedLimitCodec.clockTolerance))
           local newest = max(v[2], last)
-          local function met(own, other) return isSum and min(MOST, own + other) or max(own, other) end
+          local function met(own, other) return isSum and min(MOST - 1, own + other) or max(own, other) end
           for s = 1, shape.spans do
             local at, base = (s - 1) * shape.width + 1, HEAD + (s - 1) * shape.width + 1
             if shape.fixed then
@@ -205,7 +229,8 @@ enum SharedLimitScript {
               end
             end
           end
-          v[2], k.isChanged = newest, true
+          stamp(k, newest)
+          k.uses = {}
         end
 
         -- How long until so much of what is counted has gone by; nil if so much is not counted.
@@ -250,10 +275,15 @@ enum SharedLimitScript {
               k.v[3], k.v[4], k.isChanged = k.now + errand[3], 1, true
             end
           elseif k.isThere then
+            -- Kept for as long as others' copies would count: they shall not take it for lost.
+            k.keep = k.v[3]
             k.v[3], k.isChanged = 0, true
             if kind == 5 then
-              k.v[2], k.v[5], k.v[6] = k.now, 0, 0
+              stamp(k, k.now)
+              k.keep = max(k.keep, k.now + k.shape.longest)
+              k.v[5], k.v[6] = 0, 0
               for i = HEAD + 1, #k.v do k.v[i] = 0 end
+              k.uses = {}
             end
           end
         end
@@ -331,15 +361,20 @@ enum SharedLimitScript {
 
         for _, k in ipairs(entries) do
           if k.isChanged then
-            local v, till = k.v, 0
-            for i = HEAD + 1, #v do if v[i] > 0 then till = v[2] + k.shape.longest end end
+            local v, till = k.v, k.keep or 0
+            for i = HEAD + 1, #v do
+              if v[i] > 0 then
+                till = max(till, v[2] + k.shape.longest)
+                break
+              end
+            end
             till = max(till, v[3], v[5], v[6])
             for i = 1, #v[7], 2 do till = max(till, (v[7][i] + 1) * SLOT + LAPSE) end
-            k.raw = cmsgpack.pack(v)
+            k.raw = pack(v)
             if writes and till > now then
-              redis.call('SET', k.name, k.raw, 'PX', till - now)
+              call('SET', k.name, k.raw, 'PX', till - now)
             elseif writes then
-              redis.call('DEL', k.name)
+              call('DEL', k.name)
             end
           end
         end

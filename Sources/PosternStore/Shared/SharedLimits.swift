@@ -6,7 +6,8 @@
 // Nothing is refused for the store's absence, and nothing waits for it longer than its timeout. What is counted
 // meanwhile is told to the store when it is back, by cells, so that it counts for when it happened; where it is not
 // known whether a call was carried out it is taken for done (LimitSilence). Other hosts' reservations are not looked at
-// meanwhile.
+// meanwhile. What the store has lost, each host gives back of the keys that it knows. What waits to be told is in
+// memory only: of a daemon that ends meanwhile the store gets what its journal has, as if it had lost it.
 //
 // Time: keys live by the store's clock. The `now` that callers pass is for this host's messages and connections, and
 // for its own ledger, and may differ from the store's by any amount.
@@ -23,6 +24,7 @@ public final class SharedLimits: LimitLedger {
     private let scripted: (@Sendable () -> UnixTime)?
     private let changes = Mutex<[SharedLimitChange]>([])
     private let isSettling = Atomic<Bool>(false)
+    private let lines = Mutex(Lines())
     /// Something is to be told to the store.
     private let owes = Atomic<Bool>(false)
 
@@ -52,13 +54,13 @@ public final class SharedLimits: LimitLedger {
         let plan = memory.propose(request, now: now, writes: true)
         guard !plan.isEmpty else {
             // Nothing is counted, but the end of a message is seen.
-            return memory.conclude(plan, LimitOutcome(time: now.nanoseconds / 1_000_000, steps: []), now: now)
+            return memory.conclude(plan, LimitOutcome(time: now.nanoseconds / 1_000_000, steps: []), now: now).decision
         }
         switch ask(plan, writes: true) {
         case .success(let outcome):
-            let decision = memory.conclude(plan, outcome, now: now)
-            if owes.load(ordering: .relaxed) { settle(atMost: 1) }
-            return decision
+            let concluded = memory.conclude(plan, outcome, now: now)
+            if concluded.owes || owes.load(ordering: .relaxed) { settle(atMost: 1) }
+            return concluded.decision
         case .failure(let silence):
             store.countLocalDecision()
             owes.store(true, ordering: .relaxed)
@@ -95,6 +97,9 @@ public final class SharedLimits: LimitLedger {
             let reply = try store.run(
                 SharedLimitScript.decide, keys: call.keys, arguments: [argument], wasSent: &wasSent)
             if let outcome = SharedLimitCall.outcome(reply, plan) { return .success(outcome) }
+            if lines.withLock({ $0.complaint.isDue() }) {
+                log.warning("store \(store.url): its answer is none to what was asked; this host decides by itself")
+            }
         } catch .refused {
             wasSent = false  // nothing of it was done
         } catch {
@@ -114,7 +119,8 @@ public final class SharedLimits: LimitLedger {
         guard isSettling.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged else { return }
         defer { isSettling.store(false, ordering: .releasing) }
         owes.store(false, ordering: .relaxed)
-        while let change = changes.withLock({ $0.first }) {
+        for _ in 0..<min(batches, Self.maxChanges) {
+            guard let change = changes.withLock({ $0.first }) else { break }
             do throws(StoreFailure) {
                 _ = try apply(change)
             } catch {
@@ -126,18 +132,51 @@ public final class SharedLimits: LimitLedger {
         var told = 0
         for _ in 0..<batches {
             let plan = memory.proposeDebts(atMost: Self.batch)
-            guard !plan.isEmpty else { break }
+            guard !plan.isEmpty else {
+                memory.concludeDebts(plan, nil)
+                break
+            }
             if case .failure(let silence) = ask(plan, writes: true) {
-                memory.takeBack(plan, silence.reason)
+                memory.concludeDebts(plan, silence.reason)
                 owes.store(true, ordering: .relaxed)
                 return
             }
+            memory.concludeDebts(plan, nil)
             told += plan.debts.count
         }
-        if memory.debts.keys > 0 { owes.store(true, ordering: .relaxed) }
+        if memory.debts.keys > 0 || changes.withLock({ !$0.isEmpty }) { owes.store(true, ordering: .relaxed) }
+        tellOfLosses()
         if told > 0, batches > 1 {
             log.info("limits: the store was told of \(told) keys that were counted here meanwhile")
         }
+    }
+
+    private func tellOfLosses() {
+        let restored = memory.restored
+        let isDue = lines.withLock { lines in
+            defer { lines.restored = restored }
+            return lines.restored < restored && lines.loss.isDue()
+        }
+        guard isDue else { return }
+        log.info("store \(store.url): it lacks counts of limits that this host knows; it gets them, key by key")
+    }
+
+    /// Lines that would fill the log: one of a kind a minute.
+    private struct Lines {
+        struct Pace {
+            var next = StoreDeadline(nanoseconds: .min)
+
+            mutating func isDue() -> Bool {
+                let now = StoreDeadline.now()
+                guard now > next else { return false }
+                next = StoreDeadline(nanoseconds: now.nanoseconds &+ 60_000_000_000)
+                return true
+            }
+        }
+        /// What `memory` had counted when they were looked at last.
+        var restored = 0
+        var loss = Pace()
+        var complaint = Pace()
     }
 
     // MARK: For admins
@@ -146,6 +185,8 @@ public final class SharedLimits: LimitLedger {
     static let patience = Duration.seconds(2)
     /// Changes that wait for the store.
     private static let maxChanges = 1000
+
+    // Limits that a configuration has named since the start are looked at: a key's name has all of its limit in it.
 
     public func clear(_ key: LimitKey, limit: String?, now: UnixTime) throws(LimitUnavailable) -> Int {
         try change(SharedLimitChange(key, limit, .clear), now: now)
