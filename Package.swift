@@ -65,7 +65,7 @@ let package = Package(
         program("postern-rate", ["PosternMail", "PosternAdmission", "PosternStore", "PosternSocket", "PosternPolicy", "PosternDaemon"]),
         program("postern-dns", ["PosternMail", "PosternDNS", "PosternAdmission", "PosternSocket", "PosternForwarder", "PosternDaemon"]),
         program("postern", ["PosternAdmin"]),
-        program("postern-bench", ["PosternAuth", "PosternDNS", "PosternMail", "PosternPolicy", "PosternSocket", "TestSupport"]),
+        program("postern-bench", ["PosternAuth", "PosternAdmission", "PosternDNS", "PosternMail", "PosternPolicy", "PosternSocket", "PosternStore", "TestSupport"]),
         // The C libraries.
         system("CMilter", pkgConfig: "milter", apt: "libmilter-dev"),
         system("COpenSSL", pkgConfig: "libcrypto", apt: "libssl-dev"),

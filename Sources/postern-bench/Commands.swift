@@ -19,6 +19,7 @@ enum Commands {
         case "milter": try milter(Options(words.dropFirst()))
         case "policy": try PolicyCommands.load(Options(words.dropFirst()))
         case "policy-door": try PolicyCommands.serve(Options(words.dropFirst()))
+        case "greylist-fill": try PolicyCommands.fill(Options(words.dropFirst()))
         case "idle": try idle(Options(words.dropFirst()))
         case "cpu": try cpu(Array(words.dropFirst()))
         case "--help", "-h", nil: print(PosternBench.help, terminator: "")

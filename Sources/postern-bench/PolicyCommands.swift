@@ -1,6 +1,7 @@
 // The commands of postern-bench about policy services: a load on one, and a door with nothing behind it.
 
 import Foundation
+import PosternAdmission
 import PosternMail
 import PosternPolicy
 import PosternSocket
@@ -47,6 +48,17 @@ enum PolicyCommands {
         for (cpu, memory) in zip(result.cpu, result.residentKiB) {
             print("pid \(cpu.pid): CPU \(Commands.format(cpu.microseconds, 1)) us/request, \(memory.kibibytes) KiB")
         }
+    }
+
+    /// `greylist-fill`: a file's, or a shared store's.
+    static func fill(_ options: Options) throws {
+        var fill = GreylistFill()
+        fill.rows = try options.number("--rows") ?? fill.rows
+        if let path = options.value("--file") { return try fill.fill(file: path) }
+        guard case .tcp(let host, let port) = try Endpoint("inet:\(options.needed("--redis"))") else {
+            throw BenchError.usage("--redis wants HOST:PORT")
+        }
+        try fill.fill(server: StoreURL.Server(host: host, port: port))
     }
 
     /// `policy-door`: serves until it is killed.

@@ -108,16 +108,31 @@ struct PolicyLoad: Sendable {
 
     // MARK: Requests
 
+    /// Whose message it is.
+    struct Triplet {
+        /// Behind 11., by turns another /24.
+        let client: (UInt8, UInt8, UInt8)
+        let sender: String
+        let recipient: String
+
+        /// - Parameter origin: tells those of one run from those of another.
+        init(origin: String, number: Int) {
+            func octet(_ shift: Int) -> UInt8 { UInt8(truncatingIfNeeded: number >> shift) }
+            client = (octet(8), octet(0), octet(16))
+            sender = "\(origin)-\(number)@sender\(number % 3000).example"
+            recipient = "r\(number % 2000)@example.org"
+        }
+    }
+
     /// The request of a message, in Postfix 3.7's order.
     func request(_ number: Int, _ stage: PolicyStage) -> [UInt8] {
         var random = SeededRandom(seed: UInt64(truncatingIfNeeded: number))
         let isNew = random.next() % 100 < UInt64(newPercent)
         let triplet = isNew ? number : Int(random.next() % UInt64(pool))
-        let origin = isNew ? "n\(seed)" : "k"
-        // 11.0.0.0/8, by turns another /24.
-        let client = "11.\(triplet >> 8 & 255).\(triplet & 255).\(triplet >> 16 & 255)"
+        let address = Triplet(origin: isNew ? "n\(seed)" : "k", number: triplet)
+        let client = "11.\(address.client.0).\(address.client.1).\(address.client.2)"
         let name = "mx\(triplet % 5000).example.net"
-        let recipient = stage == .endOfMessage ? "" : "r\(triplet % 2000)@example.org"
+        let recipient = stage == .endOfMessage ? "" : address.recipient
         let count = stage == .data || stage == .endOfMessage ? 1 : 0
         // A prime: as many messages as there are logins bring each of them once.
         let login = users > 0 ? "user\(number &* 611_953 % users)" : ""
@@ -132,7 +147,7 @@ struct PolicyLoad: Sendable {
             server_address=198.51.100.1
             server_port=25
             helo_name=\(name)
-            sender=\(origin)-\(triplet)@sender\(triplet % 3000).example
+            sender=\(address.sender)
             recipient=\(recipient)
             recipient_count=\(count)
             queue_id=
@@ -224,7 +239,7 @@ private final class PolicyLoadConnection: @unchecked Sendable {  // one thread a
 
 extension DispatchQueue {
     /// Runs `body` on so many threads of its own, and waits for all of them.
-    fileprivate static func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+    static func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
         let group = DispatchGroup()
         for number in 0..<count {
             group.enter()

@@ -24,6 +24,8 @@ struct PosternBench {
                                                 CPU a request of those processes
         postern-bench policy-door --socket ENDPOINT
                                                 Postern's policy door, answering DUNNO: what it costs by itself
+        postern-bench greylist-fill --rows N --file PATH | --redis HOST:PORT
+                                                fills a greylist with triplets that wait, before it is loaded
         postern-bench idle --socket PATH --connections N --pid PID
                                                 opens connections and tells the process's memory
         postern-bench cpu --messages N [--pid PID]... -- COMMAND
