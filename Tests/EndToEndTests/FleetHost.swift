@@ -156,7 +156,8 @@ final class FleetHost: Sendable {
     /// Waits until both share again.
     func awaitSharing() throws {
         try Await.until(
-            "the store to work", context: { both.flatMap { $0.policy.lines + $0.rate.lines }.joined(separator: "\n") }
+            "the store to work", within: .seconds(180),  // the pause between two tries is up to 30 s
+            context: { both.flatMap { $0.policy.lines + $0.rate.lines }.joined(separator: "\n") }
         ) { try both.allSatisfy { try $0.sharesNow() } }
     }
 

@@ -35,8 +35,13 @@ final class StorePool: @unchecked Sendable {
         var attributes = pthread_condattr_t()
         pthread_condattr_init(&attributes)
         pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
-        pthread_mutex_init(mutex, nil)  // these cannot fail on Linux: nothing is allocated
+        var kind = pthread_mutexattr_t()
+        pthread_mutexattr_init(&kind)
+        // As ShortLock has it: who has the lock is most often about to let it go.
+        pthread_mutexattr_settype(&kind, Int32(PTHREAD_MUTEX_ADAPTIVE_NP))
+        pthread_mutex_init(mutex, &kind)  // these cannot fail on Linux: nothing is allocated
         pthread_cond_init(changed, &attributes)
+        pthread_mutexattr_destroy(&kind)
         pthread_condattr_destroy(&attributes)
     }
 
