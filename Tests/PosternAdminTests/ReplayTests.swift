@@ -89,7 +89,7 @@ private final class ReplayFolder {
         for line in [
             "postern-policy  4 requests, 3 decided otherwise (75.0 %), 1 of them doubtful",
             "the configuration in force, replayed, agrees with 3 of 4 decisions (75.0 %)",
-            "3  pass -> reject  rule no spam  1 doubtful",
+            "3  pass -> reject  rule no spam  1 doubtful", "Changes", "Decisions (3 of 3)",
             "old  pass", "new  reject 550 5.7.1 No spam (rule no spam)",
             "doubtful: was defer 450 4.7.1 x (rule gone)",
         ] {
@@ -169,6 +169,8 @@ private final class ReplayFolder {
         #expect(
             other.text.contains("4 requests")
                 && other.output.notes.contains { $0.contains("policy-requests.1: no file") })
+        #expect(try folder.replay(folder.path("policy-requests.1")).status == 65)
+        #expect(try folder.replay(folder.path("absent")).status == 69)
         let path = folder.url.appending(path: "policy-requests.1794911200000")
         var octets = Array(try Data(contentsOf: path))
         octets[RecordFormat.magic.count + FramedOctets.frameHead + 20] ^= 1

@@ -47,6 +47,7 @@ struct ReplayCommand: Subcommand {
               0   replayed; nothing would be decided otherwise
               1   something would be decided otherwise
               64  the command line is wrong
+              65  the files that are named hold no recorded requests
               69  there are no records, or they cannot be read
               78  the configuration is wrong
 
@@ -136,6 +137,11 @@ struct ReplayCommand: Subcommand {
         let reader = RecordReader(paths: paths, isListed: records.isEmpty, tell: surroundings.tell)
         let reading = try reader.read { record in
             report.take(record, replay.judge(record, at: .local(record.time)))
+        }
+        guard records.isEmpty || reading.records > 0 || reading.notes.isEmpty else {
+            var failure = CommandFailure(.badData, "expected files of recorded requests, found none of them")
+            failure.notes = notes + reading.notes
+            throw failure
         }
         report.reading = reading
         (report.seeded, report.comingBack, report.asked) = (replay.seeded, replay.comingBack, questions.count)

@@ -33,9 +33,10 @@ struct RecordReader {
     func read(_ take: (RecordedRequest) -> Void) throws(CommandFailure) -> Reading {
         var reading = Reading()
         var next = clock() + Self.interval
+        let total = paths.reduce(0) { $0 + Self.octets(of: $1) }
         for path in paths {
             do throws(FileFailure) {
-                try read(path, &reading, &next, take)
+                try read(path, &reading, &next, total, take)
             } catch {
                 // A daemon may have removed it since it was listed.
                 if case .system(_, ENOENT) = error, isListed { continue }
@@ -48,7 +49,8 @@ struct RecordReader {
     }
 
     private func read(
-        _ path: String, _ reading: inout Reading, _ next: inout MonotonicTime, _ take: (RecordedRequest) -> Void
+        _ path: String, _ reading: inout Reading, _ next: inout MonotonicTime, _ total: Int,
+        _ take: (RecordedRequest) -> Void
     ) throws(FileFailure) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
         guard descriptor >= 0 else { throw .last("read \(path)") }
@@ -71,7 +73,7 @@ struct RecordReader {
                 reading.notes.append("warning: \(path): no file of recorded requests, or of another release; left out")
                 return
             }
-            tellProgress(reading, &next)
+            tellProgress(reading, &next, total)
         }
         if frames.damaged > 0 {
             reading.damaged += frames.damaged
@@ -79,11 +81,18 @@ struct RecordReader {
         }
     }
 
-    private func tellProgress(_ reading: Reading, _ next: inout MonotonicTime) {
+    /// Source: stat(2).
+    private static func octets(of path: String) -> Int {
+        var status = stat()
+        return stat(path, &status) == 0 ? Int(status.st_size) : 0
+    }
+
+    private func tellProgress(_ reading: Reading, _ next: inout MonotonicTime, _ total: Int) {
         let moment = clock()
         guard moment >= next else { return }
         next = moment + Self.interval
-        tell("replaying: \(reading.octets >> 20) MiB, \(reading.records) requests")
+        let share = total > 0 ? " of \(total >> 20) MiB (\(min(100, reading.octets * 100 / total)) %)" : " MiB"
+        tell("replaying: \(reading.octets >> 20)\(share), \(reading.records) requests")
     }
 }
 

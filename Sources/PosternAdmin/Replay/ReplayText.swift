@@ -24,11 +24,11 @@ extension ReplayReport {
         if !changes.isEmpty {
             let rows = sortedChanges.prefix(Self.maxRows).map { change, count in
                 [
-                    "", "\(count.all)", "\(change.from) -> \(change.to)", Self.printable(change.check),
+                    "\(count.all)", "\(change.from) -> \(change.to)", Self.printable(change.check),
                     count.doubtful > 0 ? "\(count.doubtful) doubtful" : "",
                 ]
             }
-            text += "\nChanges\n" + Columns.lines(rows, numbers: 1..<2).map { "\($0)\n" }.joined()
+            text += "\nChanges\n" + Columns.lines(rows, numbers: 0..<1).map { "  \($0)\n" }.joined()
             if changes.count > rows.count { text += "  and \(changes.count - rows.count) more kinds\n" }
         }
         if !self.rows.isEmpty {
