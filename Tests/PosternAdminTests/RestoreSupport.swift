@@ -83,7 +83,7 @@ struct RestoreHost {
         archive = try folder.write(try TestArchive.octets(files), to: "a.tar.zst")
     }
 
-    var root: String { folder.file("root") }
+    var root: String { folder.file("root").replacing("//", with: "/") }
     func path(_ inner: String) -> String { root + inner }
 
     func restore(_ words: String..., now: Int64 = 1_795_000_000, answer: String? = nil) throws -> Postern.Result {
