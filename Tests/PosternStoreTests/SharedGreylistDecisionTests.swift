@@ -68,7 +68,9 @@ struct SharedGreylistDecisionTests {
     private static let pauses: [Duration] = [
         .zero, .milliseconds(1), .seconds(50), .milliseconds(299_999), .seconds(300), .milliseconds(300_001),
         .seconds(61), .seconds(7200), .seconds(86_400), .seconds(86_400 * 2), .seconds(86_400 * 20),
-        .seconds(86_400 * 36), .seconds(-1), .seconds(-40), .seconds(-86_400), .seconds(-86_400 * 3),
+        .seconds(86_400 * 36), .seconds(86_400 * 35), .seconds(60), .seconds(86_400 * 35 / 2),
+        .milliseconds(86_400_000 * 35 / 2 + 1), .milliseconds(4_500_500), .milliseconds(4_500_501), .seconds(-1),
+        .seconds(-40), .seconds(-86_400), .seconds(-86_400 * 3),
     ]
     private static let memories: [GreylistTimes] = [
         GreylistTimes(delay: .seconds(300), retryWithin: .seconds(2 * 86_400), remember: .seconds(35 * 86_400)),
@@ -212,6 +214,38 @@ struct SharedGreylistDecisionTests {
         if let read, read.networks.map(\.description) != names.map(String.init) { return }
         _ = try bench.raw(Array("SET".utf8), stored, new)
         entries[key] = read
+    }
+
+    @Test("to the millisecond: what random sequences rarely meet")
+    func boundaries() throws {
+        let bench = try SharedBench()
+        let (times, now) = (bench.times, bench.clock.now())
+        let request = try GreylistBench.request("192.0.2.7", "a@example.net", "b@example.org", .notAsked)
+        let client = GreylistKey.origin(.client(request.client))
+        let domain = GreylistKey.origin(.domain(try DomainName("example.net")))
+        let networks = [request.client, try Network("198.51.100.0/24")]
+        for (ago, answer) in [
+            (times.remember / 2, GreylistAnswer.pass(.knownClient, waited: nil)),
+            (times.remember / 2 + .milliseconds(1), .needsIdentity), (times.remember, .needsIdentity),
+            (times.remember + .milliseconds(1), .pass(.knownClient, waited: nil)),
+        ] {
+            let past = now + (.zero - ago)
+            let rows = [
+                GreylistPage.Row(client, GreylistEntry(firstSeen: now, passedSince: now)),
+                GreylistPage.Row(
+                    domain,
+                    GreylistEntry(firstSeen: past, passedSince: past, passedTriplets: 5, networks: networks)),
+            ]
+            for row in rows {
+                _ = try bench.raw(
+                    Array("SET".utf8), SharedGreylistEntry.key(row.key), SharedGreylistEntry.encode(row.entry))
+            }
+            #expect(bench.ledger.foresee(request, times: times, now: now) == answer)
+            let decision = GreylistDecision.make(for: request, times: times, now: now) { key in
+                rows.first { $0.key == key }?.entry
+            }
+            #expect(decision.answer == answer)
+        }
     }
 
     @Test("an entry and its text")
