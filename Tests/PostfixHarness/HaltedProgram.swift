@@ -18,8 +18,12 @@ public final class HaltedProgram: Sendable {
     private var library: String { folder.file("halt.so").path }
 
     /// Runs a program up to its Nth call that changes files, from 1; to its end, if it makes fewer.
-    public func run(_ program: String, _ arguments: [String], until call: Int) throws -> ProgramResult {
-        try Program.run(
-            program, arguments, environment: ["LD_PRELOAD": library, "POSTERN_TEST_HALT": "\(call)"])
+    /// - Parameter exchanges: false: on a file system that cannot let two names change places.
+    public func run(
+        _ program: String, _ arguments: [String], until call: Int, exchanges: Bool = true
+    ) throws -> ProgramResult {
+        var environment = ["LD_PRELOAD": library, "POSTERN_TEST_HALT": "\(call)"]
+        if !exchanges { environment["POSTERN_TEST_NO_EXCHANGE"] = "1" }
+        return try Program.run(program, arguments, environment: environment)
     }
 }

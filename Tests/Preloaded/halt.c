@@ -3,6 +3,7 @@
 // makes them; output and errors do not count. Postern's tests build it (HaltedProgram).
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -11,12 +12,14 @@
 #include <unistd.h>
 
 static _Atomic long calls;
-static long last; // 0: never
+static long last;          // 0: never
+static int has_no_exchange; // as file systems that know no RENAME_EXCHANGE
 
 __attribute__((constructor)) static void read_place(void) {
     const char *text = getenv("POSTERN_TEST_HALT");
     if (text == NULL) abort(); // a test that goes on to the end would show nothing
     last = atol(text);
+    has_no_exchange = getenv("POSTERN_TEST_NO_EXCHANGE") != NULL;
 }
 
 static void end(void) {
@@ -35,7 +38,6 @@ static int is_last(void) { return atomic_fetch_add(&calls, 1) + 1 == last; }
 
 CHANGES(int, rename, (const char *a, const char *b), (a, b))
 CHANGES(int, renameat, (int f, const char *a, int g, const char *b), (f, a, g, b))
-CHANGES(int, renameat2, (int f, const char *a, int g, const char *b, unsigned int h), (f, a, g, b, h))
 CHANGES(int, link, (const char *a, const char *b), (a, b))
 CHANGES(int, linkat, (int f, const char *a, int g, const char *b, int h), (f, a, g, b, h))
 CHANGES(int, unlink, (const char *a), (a))
@@ -50,6 +52,15 @@ CHANGES(int, fsync, (int f), (f))
 CHANGES(int, fdatasync, (int f), (f))
 CHANGES(int, ftruncate, (int f, off_t o), (f, o))
 CHANGES(int, ftruncate64, (int f, off64_t o), (f, o))
+
+int renameat2(int f, const char *a, int g, const char *b, unsigned int h) {
+    if (is_last()) end();
+    if (has_no_exchange) {
+        errno = EINVAL;
+        return -1;
+    }
+    return REAL(renameat2)(f, a, g, b, h);
+}
 
 ssize_t write(int file, const void *octets, size_t count) {
     if (file > 2 && is_last()) {
