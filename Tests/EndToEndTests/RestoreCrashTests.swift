@@ -224,6 +224,28 @@ import Testing
         #expect(between > (exchanges ? 5 : 1))
     }
 
+    @Test(
+        "restore on a full disk: nothing is changed, nothing is left; with room it is done",
+        .enabled(if: SmallDisk.isPossible, "needs to mount a tmpfs"))
+    func fullDisk() throws {
+        let host = try Host()
+        try host.fill("new", entries: 30, crashes: false)
+        let to = host.folder.file("to").path
+        #expect(try host.postern(["backup", "create", "--config", host.configuration, "--to", to]).status == 0)
+        let archive = try #require(try host.names("to").first)
+        let disk = try SmallDisk()
+        let words = ["backup", "restore", "--root", disk.url.path, host.folder.file("to/\(archive)").path]
+        try disk.fill()
+        let full = try host.postern(words)
+        #expect(full.status == 69 && full.errors.contains("No space left on device"), "\(full.errors)")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: disk.url.path) == ["filler"])
+        try disk.empty()
+        let done = try host.postern(words)
+        #expect([0, 1].contains(done.status), "\(done.errors)")
+        let restored = URL(filePath: disk.url.path + host.configuration)
+        #expect(try Array(Data(contentsOf: restored)) == host.folder.read("host/etc/postern.toml"))
+    }
+
     /// What has a kept file's name is the whole old file.
     private static func checkKept(
         _ host: Host, _ old: [String: [UInt8]], _ database: String?, _ call: Int
