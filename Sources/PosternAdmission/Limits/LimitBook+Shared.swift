@@ -110,6 +110,7 @@ extension LimitBook {
         for (step, result) in zip(plan.steps, outcome.steps) {
             records.append(mirror(result.state, step, request.client, difference))
         }
+        mirror(plan.releases, besides: plan.steps)
         route = .collected  // the store has counted it
         defer {
             route = .own
@@ -252,14 +253,21 @@ extension LimitBook {
     /// What the store was to be told beside the decision.
     func takeBack(_ plan: LimitPlan, _ silence: LimitSilence) {
         let isOwed = silence == .unasked
-        for release in plan.releases where release.counts > 0 {
+        mirror(plan.releases, besides: [])
+        if isOwed { owe(plan.releases[...]) }
+        if isOwed { for debt in plan.debts { debts.putBack(debt) } }
+    }
+
+    /// What messages that are over have counted.
+    /// - Parameter steps: these keys are known with it already.
+    func mirror(_ releases: [LimitPlan.Release], besides steps: [LimitPlan.Step]) {
+        for release in releases where release.counts > 0 {
             let slab = slabs[slab(for: release.terms)]
-            guard let number = slab.find(release.key) else { continue }
+            let isKnown = steps.contains { $0.key == release.key && $0.terms.shape == release.terms.shape }
+            guard !isKnown, let number = slab.find(release.key) else { continue }
             slab.add(release.counts, to: number, at: time)
             if tracksChanges { slab.markDirty(number) }
         }
-        if isOwed { owe(plan.releases[...]) }
-        if isOwed { for debt in plan.debts { debts.putBack(debt) } }
     }
 
     private func owe(_ releases: ArraySlice<LimitPlan.Release>) {

@@ -51,6 +51,9 @@ extension LimitMemory {
         book.withLock { $0.decideAlone(plan, silence, now: now) }
     }
 
+    /// The store was told that a message is over.
+    public func concludeEnd(_ plan: LimitPlan) { book.withLock { $0.mirror(plan.releases, besides: []) } }
+
     /// The store was not told what a plan without a decision says.
     public func takeBack(_ plan: LimitPlan, _ silence: LimitSilence) {
         book.withLock { book in

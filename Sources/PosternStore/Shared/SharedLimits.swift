@@ -79,7 +79,9 @@ public final class SharedLimits: LimitLedger {
     public func end(instance: [UInt8], client: IPAddress?, now: UnixTime) {
         let plan = memory.proposeEnd(instance: instance, client: client, now: now)
         guard !plan.isEmpty else { return }
-        if case .failure(let silence) = ask(plan, writes: true) {
+        switch ask(plan, writes: true) {
+        case .success: memory.concludeEnd(plan)
+        case .failure(let silence):
             owes.store(true, ordering: .relaxed)
             memory.takeBack(plan, silence.reason)
         }
