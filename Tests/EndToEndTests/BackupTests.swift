@@ -1,6 +1,7 @@
 // `postern backup create` beside daemons at work: what it leaves on a full disk, in the state folder, and for the metrics.
 
 import Foundation
+import Glibc
 import PostfixHarness
 import Testing
 
@@ -38,6 +39,8 @@ extension EndToEnd {
             // What a crash in the middle of a copy has left goes with the next start.
             try host.stop()
             try Data("half a copy".utf8).write(to: URL(filePath: host.state(".greylist.sqlite.backup")))
+            let policy = try DaemonIdentity.of("postern-policy")
+            chown(host.state(".greylist.sqlite.backup"), policy.user, DaemonIdentity.commonGroup)
             try host.start()
             #expect(!FileManager.default.fileExists(atPath: host.state(".greylist.sqlite.backup")))
         }

@@ -46,7 +46,10 @@ final class ArchiveWriter {
         try write(json)
     }
 
-    deinit { archive_write_free(archive) }
+    deinit {
+        output.abandon()  // archive_write_free(3) would end what was not ended
+        archive_write_free(archive)
+    }
 
     /// Adds the next of the manifest's files.
     /// - Parameter read: gives its octets piece by piece, and none at the end.
@@ -129,6 +132,9 @@ private final class ArchiveOutput {
         }
         return trouble == nil
     }
+
+    /// Takes no more.
+    func abandon() { if trouble == nil { trouble = CommandFailure(.unavailable, "the archive was not ended") } }
 
     func end() throws(CommandFailure) {
         if let trouble { throw trouble }

@@ -8,6 +8,7 @@ struct BackupCreate: Subcommand {
     static let configuration = CommandConfiguration(
         commandName: "create",
         abstract: "Writes an archive of configuration, keys and state.",
+        usage: "postern backup create [<options>]",
         discussion: """
             Takes the configuration with the lists, zones and passwords that it names, the DKIM private keys, and of each \
             daemon what it remembers: the daemon is asked for a copy of one moment, and goes on. Of a daemon that does \

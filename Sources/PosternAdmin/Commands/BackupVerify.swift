@@ -30,6 +30,10 @@ struct BackupVerify: Subcommand {
               64  the command line is wrong
               65  damaged, cut off, or no archive of Postern's
               69  it cannot be read, or there is no room for looking at it
+
+            FILES
+              \(BackupFolder.usual)
+              /var/tmp
             """)
 
     @OptionGroup var options: GlobalOptions

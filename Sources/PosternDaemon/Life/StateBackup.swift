@@ -36,10 +36,13 @@ public final class StateBackup: Sendable {
     private let standing = Mutex(Standing.copying(written: 0, total: 0, isTold: true))
     /// What the client is told of.
     private let path: String
+    /// What is copied.
+    private let file: String
     /// Whether it goes when the client has.
     private let isRemoved: Bool
 
-    private init(_ path: String, isRemoved: Bool) {
+    private init(_ file: String, at path: String, isRemoved: Bool) {
+        self.file = file
         self.path = path
         self.isRemoved = isRemoved
     }
@@ -61,7 +64,7 @@ public final class StateBackup: Sendable {
     public static func answer(
         of file: String, log: any LogSink, make: @escaping @Sendable (_ path: String, Progress) throws -> Bool
     ) throws(ControlRefusal) -> ControlAnswer {
-        try answer(StateBackup(copyPath(of: file), isRemoved: true), log, make)
+        try answer(StateBackup(file, at: copyPath(of: file), isRemoved: true), log, make)
     }
 
     /// The answer for a file that is never changed in place.
@@ -69,7 +72,7 @@ public final class StateBackup: Sendable {
     public static func answer(
         ofWhole file: String, log: any LogSink, save: @escaping @Sendable () -> Bool
     ) throws(ControlRefusal) -> ControlAnswer {
-        try answer(StateBackup(file, isRemoved: false), log) { _, _ in save() }
+        try answer(StateBackup(file, at: file, isRemoved: false), log) { _, _ in save() }
     }
 
     private static func answer(
@@ -91,6 +94,7 @@ public final class StateBackup: Sendable {
     private func run(_ make: (String, Progress) throws -> Bool, _ log: any LogSink) {
         let document: ControlDocument
         do {
+            if isRemoved { try Self.checkRoom(for: file, beside: path) }
             let isThere = try make(path) { written, total in
                 standing.withLock { standing in
                     if case .over = standing { return false }
@@ -110,6 +114,27 @@ public final class StateBackup: Sendable {
         }
         if isOver { remove() }
     }
+
+    private struct NoRoom: Error, CustomStringConvertible { let description: String }
+
+    /// A copy must not take the room that the daemon itself needs.
+    private static func checkRoom(for file: String, beside path: String) throws(NoRoom) {
+        var needed: UInt64 = 0
+        for suffix in ["", "-wal"] {
+            var status = stat()
+            if lstat(file + suffix, &status) == 0 { needed += UInt64(clamping: status.st_size) }
+        }
+        var room = statvfs()
+        let folder = path.utf8.lastIndex(of: 0x2F).map { String(path[...$0]) } ?? "."
+        guard statvfs(folder, &room) == 0 else { return }  // the copy tells what is wrong
+        let free = UInt64(room.f_bavail).multipliedReportingOverflow(by: UInt64(room.f_frsize))
+        guard !free.overflow, free.partialValue < needed + needed / 8 + spareOctets else { return }
+        throw NoRoom(
+            description: "expected room for a copy of \(needed) octets in \(folder), found \(free.partialValue)")
+    }
+
+    /// What the daemon writes meanwhile.
+    private static let spareOctets: UInt64 = 16 << 20
 
     private func next() -> ControlFeed.Part {
         standing.withLock { standing in
