@@ -124,7 +124,7 @@ public struct LimitCells: Hashable, Sendable {
             let base = span * Self.width(shape)
             if shape.window == .fixed {
                 let seconds = (milliseconds + (milliseconds > 0 ? 999 : 0)) / 1000  // rounded up, both ways
-                moved.counts[base] = max(0, min(counts[base] + Int(seconds), Int(moved.last / 1000)))
+                moved.counts[base] = max(0, min(counts[base].clamped(adding: Int(seconds)), Int(moved.last / 1000)))
                 moved.counts[base + 1] = counts[base + 1]
                 continue
             }

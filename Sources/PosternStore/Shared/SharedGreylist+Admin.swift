@@ -77,14 +77,14 @@ extension SharedGreylist {
                     clock.argument(courier.lastNow), Self.text(Self.forgottenFor), GreylistRowKey.octets(of: key),
                 ])
         }
-        var count = Int(clamping: reply.integer ?? 0)
+        var count = min(max(0, Int(clamping: reply.integer ?? 0)), 1)
         if case .origin(let origin) = key {
             let pattern = Self.pattern(Array(origin.description.utf8) + [0])
             var cursor: UInt64 = 0
             for _ in 0..<Self.maxScans {
                 let (next, keys) = try scan(cursor, pattern, Self.scanKeys)
                 if !keys.isEmpty {
-                    count += Int(clamping: try asking([Array("UNLINK".utf8)] + keys).integer ?? 0)
+                    count += min(Int(clamping: try asking([Array("UNLINK".utf8)] + keys).integer ?? 0), keys.count)
                 }
                 cursor = next
                 if cursor == 0 { break }
@@ -102,7 +102,7 @@ extension SharedGreylist {
         if let last = estimate.withLock({ $0 }), now.nanoseconds - last.at.nanoseconds < Self.estimateAge.nanoseconds {
             return last.counts
         }
-        let total = try asking([Array("DBSIZE".utf8)]).integer ?? 0
+        let total = min(try asking([Array("DBSIZE".utf8)]).integer ?? 0, 1 << 40)
         guard total > Self.sampleKeys else { return try sample(from: 0, atMost: Self.maxScans).counts }
         // Keys lie in the order of their hashes: any stretch of them is a fair sample.
         let seen = try sample(from: UInt64.random(in: 0..<1 << 32), atMost: Self.sampleKeys)

@@ -146,7 +146,7 @@ public final class SharedGreylist: GreylistLedger {
 }
 
 /// What one decision may look at, in the scripts' order.
-private struct DecisionKeys {
+struct DecisionKeys {
     let all: [GreylistKey]
 
     init(_ request: GreylistRequest) {
@@ -162,7 +162,7 @@ private struct DecisionKeys {
 }
 
 /// What the store has answered.
-private struct Told {
+struct Told {
     let answer: GreylistAnswer
     /// What the answer rests upon, and what it has changed.
     let rows: [SharedGreylistCourier.Told]
@@ -189,7 +189,7 @@ private struct Told {
         var rest = elements.dropFirst(3)
         // At most one for a key.
         while rows.count < keys.all.count, let number = rest.popFirst()?.integer, let text = rest.popFirst()?.octets {
-            guard let place = Int(exactly: number), let key = keys.all.dropFirst(place - 1).first, place > 0 else {
+            guard let place = Int(exactly: number), place > 0, let key = keys.all.dropFirst(place - 1).first else {
                 return nil
             }
             rows.append(SharedGreylistCourier.Told(key: key, text: text))

@@ -54,7 +54,9 @@ struct SharedGreylistRepair {
         } catch {
             return .failed  // the store has told why
         }
-        guard let values = reply.array, let new = values.last?.integer else { return .failed }
+        guard let values = reply.array, let new = values.last?.integer,
+            values.allSatisfy({ $0.integer.map { (0...SharedGreylistEntry.maxMilliseconds).contains($0) } ?? true })
+        else { return .failed }
         next = StoreDeadline(nanoseconds: time.nanoseconds &+ interval.nanoseconds)
         defer { left = new }
         let found = values.first?.integer

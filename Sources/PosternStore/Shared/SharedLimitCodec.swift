@@ -18,6 +18,8 @@ enum SharedLimitCodec {
     /// A store's clock that went back by less is waited for.
     static let clockTolerance: Int64 = 2000
     private static let head = 9
+    /// What a store says of the time, in milliseconds, is earlier: so differences of times need no look.
+    static let endOfTime: Int64 = 1 << 50
 
     // MARK: Keys
 
@@ -236,9 +238,9 @@ struct SharedLimitCall {
 
     /// - Returns: nil for what is no answer to the plan.
     static func outcome(_ reply: StoreReply, _ plan: LimitPlan) -> LimitOutcome? {
-        guard let parts = reply.array, parts.count == 2 + plan.steps.count, let time = parts.first?.integer else {
-            return nil
-        }
+        guard let parts = reply.array, parts.count == 2 + plan.steps.count, let time = parts.first?.integer,
+            (0..<SharedLimitCodec.endOfTime).contains(time)
+        else { return nil }
         var steps: [LimitOutcome.Step] = []
         steps.reserveCapacity(plan.steps.count)
         for (step, part) in zip(plan.steps, parts.dropFirst(2)) {

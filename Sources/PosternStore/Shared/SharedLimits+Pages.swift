@@ -97,13 +97,21 @@ extension SharedLimits {
         var commands = [[Array("TIME".utf8)]]
         if !keys.isEmpty { commands.append([Array("MGET".utf8)] + keys) }
         let replies = try store.commands(commands, within: Self.patience)
-        let told = replies.first?.array?.compactMap(\.text).compactMap { Int64($0) } ?? []
-        guard told.count == 2, let seconds = told.first, let microseconds = told.last else {
+        guard let time = replies.first.flatMap({ Self.time($0) }) else {
             throw .malformed("TIME was answered by something else than a time")
         }
         let values = keys.isEmpty ? [] : replies.last?.array ?? []
         guard values.count == keys.count else { throw .malformed("MGET was answered with too few values") }
-        return (values.map(\.octets), clock ?? seconds * 1000 + microseconds / 1000)
+        return (values.map(\.octets), clock ?? time)
+    }
+
+    /// Milliseconds from an answer to TIME: seconds and microseconds as text. Nil for anything else.
+    static func time(_ reply: StoreReply) -> Int64? {
+        let told = reply.array?.compactMap(\.text).compactMap { Int64($0) } ?? []
+        guard told.count == 2, let seconds = told.first, let microseconds = told.last,
+            (0..<SharedLimitCodec.endOfTime / 1000).contains(seconds), (0..<1_000_000).contains(microseconds)
+        else { return nil }
+        return seconds * 1000 + microseconds / 1000
     }
 }
 
