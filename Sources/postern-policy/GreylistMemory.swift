@@ -17,7 +17,7 @@ struct GreylistMemory: Sendable {
             path: configuration.state.directory + "/greylist.sqlite", log: log, now: WallClock.now)
         self.local = local
         shared = configuration.store.url.map { url in
-            let store = SharedStore(url, configuration.store, log: log)
+            let store = SharedStore(url, configuration.store, log: log, startsAtOnce: false)
             return (SharedGreylist(store, local: local, log: log), store)
         }
     }
@@ -28,8 +28,11 @@ struct GreylistMemory: Sendable {
     /// For the line of the start.
     var place: String { shared.map { ", shared at \($0.store.url)" } ?? "" }
 
+    /// As soon as somebody may be greylisted.
     func open() {
-        if let shared { shared.ledger.open() } else { local.open() }
+        guard let shared else { return local.open() }
+        shared.store.start()
+        shared.ledger.open()
     }
 
     func close() {

@@ -18,13 +18,19 @@ struct LimitsMemory: Sendable {
             path: configuration.state.directory + "/" + LimitStore.name, log: log, wall: WallClock.now)
         self.local = local
         shared = configuration.store.url.map { url in
-            let store = SharedStore(url, configuration.store, log: log)
+            let store = SharedStore(url, configuration.store, log: log, startsAtOnce: false)
             return (SharedLimits(store, local: local, log: log), store)
         }
     }
 
     /// What decides.
     var ledger: any LimitLedger { shared?.ledger ?? local }
+
+    /// With the terms of the limits that are in force: where there are none nobody looks for the store.
+    func prepare(_ terms: [LimitTerms]) {
+        if !terms.isEmpty { shared?.store.start() }
+        ledger.prepare(terms)
+    }
 
     /// For the line of the start.
     var place: String { shared.map { "\($0.store.url), and in \(local.path) while that is away" } ?? local.path }

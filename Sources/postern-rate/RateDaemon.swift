@@ -33,7 +33,7 @@ struct RateDaemon: RunningDaemon {
         recorder.adopt(configuration.record)
         do throws(ExpressionError) {
             let next = try RateService(configuration, after: older, ledger: memory.ledger, log: log, now: older.now)
-            next.ledger.prepare(next.judge.terms)
+            memory.prepare(next.judge.terms)
             service.replace(by: next)
         } catch {
             // The configuration's own check has let it through: ours to mend, and no reason to stop.
@@ -66,7 +66,7 @@ struct RateDaemon: RunningDaemon {
         let clock = LimitClock(wall: WallClock.now())
         let first = try RateService(configuration, after: nil, ledger: memory.ledger, log: log, now: clock.now)
         memory.local.open(now: clock.now())
-        first.ledger.prepare(first.judge.terms)
+        memory.prepare(first.judge.terms)
         let service = Snapshot(first)
         let socket = try resources.policySocket(
             at: configuration.listen.rate, key: "listen.rate", mode: configuration.listen.mode)

@@ -7,6 +7,7 @@
 internal import Glibc
 public import PosternAdmission
 public import PosternMail
+import Synchronization
 
 public final class SharedStore: Sendable {
     public let url: StoreURL
@@ -15,6 +16,7 @@ public final class SharedStore: Sendable {
     private let counters: CounterSink<StoreCounter>
     private let histograms = HistogramSink<StoreHistogram>()
     private let log: any LogSink
+    private let hasStarted = Atomic(false)
 
     /// Between two tries of a store that has failed: the first and the longest.
     public static let pauses = Duration.seconds(1) ... .seconds(30)
@@ -22,12 +24,13 @@ public final class SharedStore: Sendable {
     private static let refusalWarningInterval = Duration.seconds(60)
     private let nextRefusalWarning = ShortLock(StoreDeadline(nanoseconds: .min))
 
-    /// Begins to look for the server at once, on a thread of its own; commands wait for that within their time.
+    /// Begins to look for the server, on a thread of its own; commands wait for that within their time.
     ///
     /// - Parameter settings: its URL is not looked at.
+    /// - Parameter startsAtOnce: false for who may never need it, and calls `start` then.
     /// - Parameter pauses: other ones for tests.
     public init(
-        _ url: StoreURL, _ settings: StoreSettings, log: any LogSink,
+        _ url: StoreURL, _ settings: StoreSettings, log: any LogSink, startsAtOnce: Bool = true,
         pauses: ClosedRange<Duration> = SharedStore.pauses
     ) {
         self.url = url
@@ -35,10 +38,15 @@ public final class SharedStore: Sendable {
         timeout = settings.timeout
         counters = CounterSink()
         keeper = StoreKeeper(url, settings, pauses: pauses, log: log, counters: counters)
-        keeper.start()
+        if startsAtOnce { start() }
     }
 
     deinit { keeper.end() }
+
+    /// The first call begins to look for the server; the others do nothing.
+    public func start() {
+        if !hasStarted.exchange(true, ordering: .relaxed) { keeper.start() }
+    }
 
     // MARK: Asking
 
@@ -179,9 +187,10 @@ public final class SharedStore: Sendable {
 
     public var readings: [CounterReading] { counters.readings }
     public var histogramReadings: [HistogramReading] { histograms.readings }
-    /// How it is now.
+    /// How it is now; nothing before `start`, when nobody knows.
     public var gaugeReadings: [CounterReading] {
-        [
+        guard hasStarted.load(ordering: .relaxed) else { return [] }
+        return [
             CounterReading(CounterName("postern_shared_store_working"), isWorking ? 1 : 0),
             CounterReading(CounterName("postern_shared_store_connections"), UInt64(clamping: connections)),
         ]
