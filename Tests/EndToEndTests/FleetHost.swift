@@ -161,20 +161,28 @@ final class FleetHost: Sendable {
         ) { try both.allSatisfy { try $0.sharesNow() } }
     }
 
+    /// Waits until the store has answered each daemon once more, while mail comes in. On a busy machine a store that
+    /// works again may be late now and then: what was answered stays counted.
+    func awaitAnswers() throws {
+        let before = try daemons.map { try $0.mx.metric(Self.roundTrips, of: $0.daemon) }
+        try Await.until(
+            "the store to answer", within: .seconds(180),
+            context: { both.flatMap { $0.policy.lines + $0.rate.lines }.joined(separator: "\n") }
+        ) {
+            try zip(daemons, before).allSatisfy { try $0.mx.metric(Self.roundTrips, of: $0.daemon) > $1 }
+        }
+    }
+
+    private static let roundTrips = "postern_shared_store_round_trips_total"
+    private var daemons: [(mx: FleetMX, daemon: String)] {
+        both.flatMap { mx in ["postern-policy", "postern-rate"].map { (mx, $0) } }
+    }
+
     /// Decisions that hosts made by themselves, of both daemons.
     func localDecisions() throws -> Int {
         try both.reduce(0) { sum, mx in
             try ["postern-policy", "postern-rate"].reduce(sum) { sum, daemon in
                 sum + (try mx.metric("postern_shared_store_local_decisions_total", of: daemon))
-            }
-        }
-    }
-
-    /// What the store has answered.
-    func roundTrips() throws -> Int {
-        try both.reduce(0) { sum, mx in
-            try ["postern-policy", "postern-rate"].reduce(sum) { sum, daemon in
-                sum + (try mx.metric("postern_shared_store_round_trips_total", of: daemon))
             }
         }
     }
