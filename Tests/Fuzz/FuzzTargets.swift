@@ -18,6 +18,7 @@ private let targets: [(name: String, run: FuzzTarget)] = [
     ("policy", fuzzPolicy), ("cache", fuzzCache), ("snapshot", fuzzSnapshot),
     ("expression", fuzzExpression), ("rules", fuzzRules), ("explain", fuzzExplain),
     ("maillog", fuzzMailLog),
+    ("records", fuzzRecords), ("archive", fuzzArchive), ("storereply", fuzzStoreReply),
 ]
 
 /// The target to run; `nil` for `all`.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the seed corpora and dictionaries of the fuzz targets: corpus.py FOLDER. Source: Tests/Fixtures, the shipped
 configuration, and the few texts below that no fixture holds. An input's layout is what its target says."""
-import glob, json, os, re, sys
+import glob, hashlib, json, os, re, sys
 
 here = os.path.dirname(os.path.abspath(__file__))
 root = os.path.dirname(os.path.dirname(here))
@@ -9,7 +9,8 @@ fixtures = os.path.join(root, "Tests", "Fixtures")
 out = sys.argv[1]
 # In the order of `all`.
 TARGETS = ("dkim keys body authres author message names dns zone config pem milter log "
-           "spf spfjudge dmarc dmarcjudge psl policy cache snapshot expression rules explain maillog").split()
+           "spf spfjudge dmarc dmarcjudge psl policy cache snapshot expression rules explain maillog "
+           "records archive storereply").split()
 
 def read(path):
     with open(path, "rb") as file:
@@ -219,6 +220,103 @@ seeds["maillog"] += [
     b'"from":"a@b.example","to":null,"proto":null,"helo":"x"}']
 seeds["maillog"].append(b"\n".join(seeds["maillog"]))
 
+# A recorded request: RCPT with a list's answer, SPF's and greylisting's, or without; cut, and in a whole file.
+def number(value):
+    octets = b""
+    while value > 127:
+        octets, value = octets + bytes([value & 127 | 128]), value >> 7
+    return octets + bytes([value])
+
+def text(octets):
+    return number(len(octets)) + octets
+
+def record(kind, decision, parts=b"\0", stage=4):
+    values = {1: b"mx.example.net", 3: b"ann@example.net", 4: b"bo@example.org", 6: b"192.0.2.7", 9: b"1.2", 11: b"ann"}
+    body = bytes([kind]) + number(1_790_000_000_000) + bytes([stage, len(values)])
+    body += b"".join(bytes([place]) + text(value) for place, value in values.items())
+    return text(body + decision + parts)
+
+nothing = b"\0\0\0\0"
+name = text(b"\7example\3net\0")
+lists = number(2) + text(b"zen.example") + b"\0\0\1\2\0\0\x7f" + text(b"dbl.example") + b"\1\1"
+policy = b"\2" + name + text(b"ip4:192.0.2.0/24") + b"\1" + name + text(b"a")
+samples = [record(1, nothing), record(2, b"\2" + text(b"limit account") + text(b"450 4.7.1 no") + text(b"much")),
+           record(3, nothing), record(1, b"\x81" + text(b"dnsbl") + b"\0\0", b"\1" + lists),
+           record(1, nothing, b"\7" + lists + policy + b"\2\1" + number(300_000)),
+           record(1, nothing, b"\6" + b"\3" + name + b"\4" + number(1000) + number(1_789_999_999_000))]
+everything = b"".join(samples)
+seeds["records"] += [b"\7\0" + part for part in samples + [everything, everything * 3, everything[:-9]]]
+seeds["records"] += [b"\7\1PSTNREQ1" + len(everything).to_bytes(4, "little") + bytes(4) + everything, b"\3\1PSTNREQ1"]
+
+# A manifest alone and in a tar, and files that are to be written.
+def entry(kind, path, octets, **more):
+    return {"path": kind + path, "kind": kind, "original": path, "owner": "root", "group": "postern", "mode": "640",
+            "size": len(octets), "sha256": hashlib.sha256(octets).hexdigest(), "state": None, "schema": None,
+            "modified": None, **more}
+
+files = [("config", "/etc/postern/postern.toml", b"[host]\n", {}), ("keys", "/etc/postern/keys/a/b.pem", b"key", {}),
+         ("state", "/var/lib/postern/limits.journal", b"PSTNLIM1", {"state": "limits", "schema": 1}),
+         ("config", "/etc/postern/postern.toml.replaced-20261121T120000Z", b"", {"modified": 1790000000000000000})]
+
+def manifest(files):
+    return json.dumps({"format": 1, "postern": "0.1.0", "host": "mx1.example.org", "created": 1790000000,
+                       "created_text": "", "configuration": files[0][1], "state_directory": "/var/lib/postern",
+                       "entries": [entry(kind, path, octets, **more) for kind, path, octets, more in files]}).encode()
+
+def member(name, octets, kind=b"0"):
+    """Source: POSIX.1-2001, ustar Interchange Format."""
+    head = name.ljust(100, b"\0") + b"0000600\0" + b"0000000\0" * 2 + b"%011o\0" % len(octets) + b"00000000000\0"
+    tail = kind + bytes(100) + b"ustar\00000" + bytes(64) + b"0000000\0" * 2 + bytes(167)
+    return (head + b"%06o\0 " % (sum(head) + sum(tail) + 8 * 32) + tail + octets
+            + bytes(-len(octets) % 512))
+
+for count in range(1, len(files) + 1):
+    chosen = files[:count]
+    tar = member(b"manifest.json", manifest(chosen))
+    for kind, path, octets, _ in chosen:
+        long = b"" if len(kind + path) < 100 else member(b"././@LongLink", (kind + path).encode() + b"\0", b"L")
+        tar += long + member((kind + path).encode()[:100], octets)
+    seeds["archive"] += [bytes([0, there]) + manifest(chosen) for there in range(4)]
+    seeds["archive"] += [b"\1\0" + tar + bytes(1024), b"\1\4" + member(b"keys/../x", b"x") + tar]
+    plain = b"".join(bytes([97 + n]) + path.encode() + b"\0" + octets.replace(b"\0", b"") + b"\0"
+                     for n, (kind, path, octets, _) in enumerate(chosen))
+    seeds["archive"] += [b"\3\0" + plain, b"\3\5d" + files[0][1].encode() + b"\0x\0" + plain]
+# A frame of one block that repeats a zero 131,072 times. Source: RFC 8878 §3.1.1.
+seeds["archive"] += [b"\2\0\x28\xb5\x2f\xfd\0\x58" + b"\2\0\x10\0" * count + b"\3\0\x10\0" for count in (1, 60)]
+
+# A limit's value: version, last, four times, slots, clients, age, counts; and replies.
+def packed(value):
+    if isinstance(value, list):
+        return b"\xdc" + len(value).to_bytes(2, "big") + b"".join(map(packed, value))
+    if isinstance(value, bytes):
+        return bytes([0xA0 | len(value)]) + value
+    return bytes([value]) if value < 128 else b"\xcf" + value.to_bytes(8, "big")
+
+now = 1_790_000_000_000
+states = [packed([1, last, 0, 0, 0, now, [29_833_333, 2], [b"\xc0\0\2\7"], 5000] + counts)
+          for last in (now, now - 90_000) for counts in ([1] * 13, [now // 1000, 7], [2**62, 2**62], [2**62] * 13)]
+values = states + [b"11763720000000", b"11763720000000,86400000,300000,+", b"11763720000000,86400000,,3,192.0.2.0/24",
+                   b"1-9,-5,7", b"192.0.2.0/24", b"192.0.2.0/24\0ann@example.net\0bo@example.org", b"example.net",
+                   b"per%20account:sasl_username:recipients:3600s,60s:ann@example.org", b"b:client:messages:60sfw:x:y"]
+seeds["storereply"] += [b"\0\1" + value for value in values]
+
+def bulk(octets):
+    return b"$%d\r\n%s\r\n" % (len(octets), octets)
+
+def array(*parts):
+    return b"*%d\r\n" % len(parts) + b"".join(parts)
+
+replies = [b"+OK\r\n", b":1\r\n", b"$-1\r\n", b"*-1\r\n", b"*0\r\n", b"-ERR no\r\n", b"-READONLY no\r\n",
+           b"-ERR Error running script: -OOM x\r\n", b"*65536\r\n", b"*9999999\r\n", b"*1\r\n" * 12 + b":1\r\n",
+           b"$9223372036854775807\r\nx", bulk(b""), array(b":0\r\n", b":%d\r\n" % now, b":%d\r\n" % (now - 1000)),
+           array(b":5\r\n", b":%d\r\n" % now, b"$-1\r\n", b":1\r\n", bulk(values[8]), b":0\r\n", bulk(b"x"))]
+for state in states:
+    for time in (now, now - 10**9, 0, 2**63 - 1, -2**63):
+        value = bulk(state)
+        over = array(value, array(*[b":%d\r\n" % n for n in (0, 0, 4, 1, 5000, 1)]), array(*[b":%d\r\n" % n for n in (0, 3, 0)]))
+        replies += [array(b":%d\r\n" % time, b":0\r\n", part) for part in (value, over)]
+seeds["storereply"] += [b"\7\0" + reply for reply in replies] + [b"\7\0" + b"".join(replies[:8]) * 3]
+
 words = {
     "dkim": "DKIM-Signature: From: v=1; a=rsa-sha256; a=ed25519-sha256; c=relaxed/simple; d= s= h=from: bh= b= l= i=@ "
             "t= x= q=dns/txt v=DKIM1; k=ed25519; p= t=s t=y \\x00",
@@ -257,6 +355,11 @@ words = {
                "(rule\\x20 NOQUEUE:\\x20 4cXk2J1hz:\\x20 \\x22action\\x22: \\x5cu0000 limit\\x20 Feb\\x2029\\x20",
     "explain": "{ } \\x22command\\x22:\\x22explain\\x22 \\x22protocol_state\\x22: \\x22sender\\x22: \\x22recipient\\x22: "
                "\\x22client_address\\x22: \\x22helo_name\\x22: \\x22size\\x22: RCPT DATA null true [ ] , \\x5cu00e9 \\x5cn 192.0.2.7",
+    "records": "PSTNREQ1 \\x80 \\xff \\x01\\x00 \\x07example\\x03net\\x00 192.0.2.7 ann@example.net \\x80\\x80\\x01 zen.example",
+    "archive": "manifest.json \\x22path\\x22: \\x22original\\x22: \\x22size\\x22: \\x22state\\x22: config/ keys/ state/ ../ /etc/ "
+               ".replaced-20261121T120000Z \\x00 ustar \\x28\\xb5\\x2f\\xfd \\x02\\x00\\x10\\x00 9007199254740993 null limits",
+    "storereply": "\\x0d\\x0a *1\\x0d\\x0a *3\\x0d\\x0a $1\\x0d\\x0a $-1\\x0d\\x0a :0\\x0d\\x0a -ERR +OK 9223372036854775807 "
+                  "-9223372036854775808 \\xcf \\xdc\\x00\\x16 \\x90 postern:limit: messages:60s 1176372 , + 192.0.2.0/24",
     "log": "\\x00 < > \\x5c \\x22 \\x0a \\xe2\\x80\\xa8 \\xe2\\x80\\xae \\xc2\\x85 mx.example.com",
 }
 
