@@ -162,6 +162,28 @@ import Testing
         #expect(error?.texts == ["/opt/mail/p.toml: expected one file there, found two"])
     }
 
+    @Test("what the archive calls like a kept file does not take its place") func keptNames() throws {
+        let kept = "/etc/postern/postern.toml.replaced-20261121T120000Z"
+        for name in [kept, kept + "/inside"] {
+            var other = ArchivedFile.config(name, "")
+            (other.owner, other.group) = ("root", "postern")
+            let plan = try Self.plan(Self.shipped() + [other], found: ["/etc/postern/postern.toml": .link])
+            #expect(plan.stamp == "20261121T120000Z-2", "\(name)")
+        }
+        #expect(try Self.plan(found: ["/etc/postern/postern.toml": .link]).stamp == "20261121T120000Z")
+    }
+
+    @Test("another place of the configuration may make a file of a folder: it is in the way") func folderOfAFile()
+        throws
+    {
+        var places = RestorePlan.Places()
+        places.configuration = "/opt/mail/p.toml"
+        var other = ArchivedFile.config("/opt/mail/lists", "")
+        (other.owner, other.group) = ("root", "postern")
+        let error = #expect(throws: RestoreObstacles.self) { try Self.plan(Self.shipped() + [other], places) }
+        #expect(error?.texts == ["/opt/mail/lists: expected a file only, found a folder of others too"])
+    }
+
     @Test("only the kinds that are wanted; Postfix's never") func kinds() throws {
         let postfix = ArchivedFile(
             kind: .postfix, path: "/etc/postfix/main.cf", octets: [], owner: "root", group: "root")

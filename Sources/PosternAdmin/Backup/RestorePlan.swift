@@ -163,11 +163,18 @@ extension RestorePlan {
         for draft in drafts where !targets.insert(draft.target).inserted {
             obstacles.texts.append("\(LogText.escaped(draft.target.utf8)): expected one file there, found two")
         }
+        // A configuration that goes elsewhere takes with it what lay below its folder, to where other files may be.
+        let targetFolders = Self.folders(above: targets)
+        for draft in drafts where targetFolders.contains(draft.target) {
+            obstacles.texts.append(
+                "\(LogText.escaped(draft.target.utf8)): expected a file only, found a folder of others too")
+        }
         guard obstacles.texts.isEmpty else { throw RestoreObstacles(texts: obstacles.texts) }
         drafts.sort { (Self.rank($0.entry, manifest), $0.target) < (Self.rank($1.entry, manifest), $1.target) }
 
         let stamp = try Self.freeStamp(
-            time, drafts.filter { $0.change == .replaced }.map { ($0.entry, $0.target) }, found)
+            time, drafts.filter { $0.change == .replaced }.map { ($0.entry, $0.target) },
+            taken: targets.union(targetFolders), found)
         self.stamp = stamp
         steps = drafts.enumerated().map { number, draft in
             Step(
@@ -204,16 +211,28 @@ extension RestorePlan {
         path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
     }
 
+    /// All folders that paths lie in.
+    private static func folders(above paths: Set<String>) -> Set<String> {
+        var folders: Set<String> = []
+        for path in paths {
+            var folder = Files.folder(of: path)
+            while folder != "/", folders.insert(folder).inserted { folder = Files.folder(of: folder) }
+        }
+        return folders
+    }
+
     /// A time that no kept file has in its name.
+    /// - Parameter taken: paths of the archive's own: what an archive calls like a kept file must not replace it.
     private static func freeStamp(
-        _ time: String, _ replaced: [(entry: BackupManifest.Entry, target: String)],
+        _ time: String, _ replaced: [(entry: BackupManifest.Entry, target: String)], taken: Set<String>,
         _ found: (String, BackupManifest.Entry) throws(CommandFailure) -> FoundFile
     ) throws(CommandFailure) -> String {
         for number in 1...maxStamps {
             let stamp = number == 1 ? time : "\(time)-\(number)"
             var isFree = true
             for (entry, target) in replaced where isFree {
-                isFree = try found("\(target).replaced-\(stamp)", entry) == .absent
+                let kept = "\(target).replaced-\(stamp)"
+                if taken.contains(kept) { isFree = false } else { isFree = try found(kept, entry) == .absent }
             }
             if isFree { return stamp }
         }
