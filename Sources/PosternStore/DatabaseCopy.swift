@@ -17,7 +17,7 @@ final class DatabaseCopy {
     }
 
     private var target: OpaquePointer?  // sqlite3 *, owned
-    private var backup: OpaquePointer?  // sqlite3_backup *, owned; before `target` and its source are closed it must end
+    private var backup: OpaquePointer?  // sqlite3_backup *, owned; it must end before `target` and its source close
 
     /// - Parameter path: of an empty file.
     init(of source: OpaquePointer, to path: String) throws(DatabaseError) {

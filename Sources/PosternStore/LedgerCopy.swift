@@ -1,8 +1,8 @@
 // Copies of ledgers for backups: each of one consistent moment, made by the daemon that has the file open, while it
 // decides on. A database is copied a few hundred pages at a time, with pauses in which others have their turn.
 //
-// What is in memory is written first: greylisting's changes and the limits' counts; of facts those of the last second may
-// be missing.
+// What is in memory is written first: greylisting's changes and the limits' counts; of facts those of the last second
+// may be missing.
 
 internal import Glibc
 

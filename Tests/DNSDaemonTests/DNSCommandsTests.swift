@@ -9,7 +9,7 @@ import Testing
 @testable import PosternDNS
 @testable import postern_dns
 
-@Suite("postern-dns's control commands")
+@Suite("postern-dns's control commands", .timeLimit(.minutes(1)))
 struct DNSCommandsTests {
     static let key = "abcdefghijklmnopqrstuvwxyz"
 

@@ -1,4 +1,5 @@
-// `postern backup create` beside daemons at work: what it leaves on a full disk, in the state folder, and for the metrics.
+// `postern backup create` beside daemons at work: what it leaves on a full disk, in the state folder, and for the
+// metrics.
 
 import Foundation
 import Glibc

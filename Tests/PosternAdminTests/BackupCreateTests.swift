@@ -1,5 +1,5 @@
-// `postern backup create`, `list`, `verify` and `prune` of a host whose daemons do not run: what is taken, what is refused,
-// and what a crash between any two steps leaves behind.
+// `postern backup create`, `list`, `verify` and `prune` of a host whose daemons do not run: what is taken, what is
+// refused, and what a crash between any two steps leaves behind.
 
 import Foundation
 import Glibc

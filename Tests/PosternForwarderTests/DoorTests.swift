@@ -9,7 +9,7 @@ import Testing
 
 @testable import PosternForwarder
 
-@Suite("the forwarder's doors")
+@Suite("the forwarder's doors", .timeLimit(.minutes(2)))
 struct DoorTests {
     static let zone = """
         a.test. 300 TXT one

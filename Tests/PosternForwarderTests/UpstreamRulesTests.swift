@@ -7,7 +7,7 @@ import Testing
 
 @testable import PosternForwarder
 
-@Suite("what upstreams say")
+@Suite("what upstreams say", .timeLimit(.minutes(1)))
 struct UpstreamRulesTests {
     /// The upstream has shown that it speaks cookies.
     private static let spoken = """

@@ -1,7 +1,7 @@
-// Reads an archive, which may be damaged, cut off, or a stranger's. First the trailer is compared with the hash of all that
-// stands before it, so that libarchive is never given damaged octets; then each member must be the manifest's next one,
-// a plain file of the right size and SHA-256. Links, devices, folders, other names, and anything behind the last member
-// are refused. Nothing here makes a file: where contents go is the caller's.
+// Reads an archive, which may be damaged, cut off, or a stranger's. First the trailer is compared with the hash of all
+// that stands before it, so that libarchive is never given damaged octets; then each member must be the manifest's next
+// one, a plain file of the right size and SHA-256. Links, devices, folders, other names, and anything behind the last
+// member are refused. Nothing here makes a file: where contents go is the caller's.
 //
 // All failures name the archive; those about its octets have the status `badData`.
 

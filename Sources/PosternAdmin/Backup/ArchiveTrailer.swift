@@ -1,7 +1,8 @@
-// The end of every archive: SHA-256 of all octets before it. What breaks off has no trailer, and one flipped bit anywhere,
-// in padding too, makes another hash; tar and Zstandard alone would notice neither everywhere.
+// The end of every archive: SHA-256 of all octets before it. What breaks off has no trailer, and one flipped bit
+// anywhere, in padding too, makes another hash; tar and Zstandard alone would notice neither everywhere.
 //
-// It is a skippable frame of Zstandard, so that `zstd -d` and `tar --zstd` go on to read our archives (RFC 8878 §3.1.2):
+// It is a skippable frame of Zstandard, so that `zstd -d` and `tar --zstd` go on to read our archives (RFC 8878
+// §3.1.2):
 //
 //     magic(4) 5E 2A 4D 18, size(4) 28 00 00 00, "postern1", hash(32)
 //

@@ -1,8 +1,10 @@
-// Writes an archive as a stream: a pax tar (POSIX.1-2001) in Zstandard (RFC 8878), the manifest first, our trailer last.
+// Writes an archive as a stream: a pax tar (POSIX.1-2001) in Zstandard (RFC 8878), the manifest first, our trailer
+// last.
 //
 // Zstandard and not gzip: a backup runs beside mail, and at a better ratio it takes a fifth of the CPU. Debian's `tar`
-// reads it where the package zstd is installed. The manifest comes first so that `list` need not read the rest; therefore
-// contents are hashed before they are written, and again while they are: a file that changed in between is an error.
+// reads it where the package zstd is installed. The manifest comes first so that `list` need not read the rest;
+// therefore contents are hashed before they are written, and again while they are: a file that changed in between is an
+// error.
 
 internal import CArchive
 internal import PosternDaemon

@@ -1,7 +1,7 @@
-// The folder that archives lie in, and what is made there: a file under a hidden name `.postern-….partial` that gets its
-// own name when all of it is on the disk. Whatever ends us before leaves the hidden name, which nobody takes for an
-// archive and the next create or prune removes. Who still works on one holds a lock on it (flock(2)), which the
-// kernel takes away from the dead.
+// The folder that archives lie in, and what is made there: a file under a hidden name `.postern-….partial` that gets
+// its own name when all of it is on the disk. Whatever ends us before leaves the hidden name, which nobody takes for an
+// archive and the next create or prune removes. Who still works on one holds a lock on it (flock(2)), which the kernel
+// takes away from the dead.
 
 internal import Glibc
 internal import PosternDaemon

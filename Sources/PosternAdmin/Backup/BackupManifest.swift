@@ -1,6 +1,6 @@
-// What an archive holds, as its first member `manifest.json` says: of which host, made when and by which Postern, and each
-// file with where it lay, whose it was and the SHA-256 of its octets. An archive may come from a stranger by the time root
-// reads it: what is not exactly as we write it is refused here, before anything is made of it.
+// What an archive holds, as its first member `manifest.json` says: of which host, made when and by which Postern, and
+// each file with where it lay, whose it was and the SHA-256 of its octets. An archive may come from a stranger by the
+// time root reads it: what is not exactly as we write it is refused here, before anything is made of it.
 //
 // Not in it: numbers of users and groups, which another machine may give to others; their names are.
 

@@ -1,5 +1,5 @@
-// `postern backup create`, step by step: what belongs into the archive is found and opened, hashed, written under a hidden
-// name, brought to the disk, and only then given its name. An end in between leaves no archive.
+// `postern backup create`, step by step: what belongs into the archive is found and opened, hashed, written under a
+// hidden name, brought to the disk, and only then given its name. An end in between leaves no archive.
 
 internal import Glibc
 internal import PosternDaemon

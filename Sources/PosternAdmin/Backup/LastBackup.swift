@@ -1,5 +1,5 @@
-// What the last whole backup was, kept in the state folder for `postern metrics`, which runs as a user of its own and may
-// not look into the folder of archives. JSON, one object; whoever is in the folder's group may read it.
+// What the last whole backup was, kept in the state folder for `postern metrics`, which runs as a user of its own and
+// may not look into the folder of archives. JSON, one object; whoever is in the folder's group may read it.
 
 internal import Glibc
 internal import PosternDaemon
@@ -28,20 +28,21 @@ struct LastBackup: Hashable, Sendable {
         defer { close(file) }
         let octets = Array("\(json)\n".utf8)
         fchmod(file, 0o640)
-        guard write_(file, octets) == octets.count, fsync(file) == 0, rename(fresh, path) == 0 else {
+        guard put(file, octets) == octets.count, fsync(file) == 0, rename(fresh, path) == 0 else {
             let failure = FileFailure.last("write \(path)")
             unlink(fresh)
             throw CommandFailure(failure)
         }
     }
 
-    private func write_(_ file: Int32, _ octets: [UInt8]) -> Int {
+    private func put(_ file: Int32, _ octets: [UInt8]) -> Int {
         octets.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }  // so little is written at once
     }
 
     /// - Returns: nil where there is none that we may read.
     static func read(in folder: String) -> LastBackup? {
-        guard let file = try? OpenFile.open(Files.path(name, below: folder), follows: false),  // told by the metric's absence
+        // What cannot be read is told by the metric's absence.
+        guard let file = try? OpenFile.open(Files.path(name, below: folder), follows: false),
             file.isPlain, file.octets <= maxOctets, let octets = try? file.read(at: 0, atMost: maxOctets),
             let document = try? ControlDocument(octets), let time = document["time"]?.number,
             let size = document["octets"]?.number

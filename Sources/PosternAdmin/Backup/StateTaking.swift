@@ -1,11 +1,11 @@
 // Takes what the daemons remember. Each is asked for a copy (`backup` of its control socket) and goes on meanwhile; a
 // file is opened while the daemon waits, and stays open here after its name has gone. Of a daemon that does not run the
-// file is copied as it lies there, by reading alone: SQLite is never let loose on a daemon's files as root, it would leave
-// files of root's beside them.
+// file is copied as it lies there, by reading alone: SQLite is never let loose on a daemon's files as root, it would
+// leave files of root's beside them.
 //
 // A daemon may be someone else's program by the time root asks it. It cannot make us read what is not its own: only the
-// name that its copy must have is opened, in the state folder; no link is followed, and the file must be a plain one with
-// one name that belongs to whom the daemon's state belongs to.
+// name that its copy must have is opened, in the state folder; no link is followed, and the file must be a plain one
+// with one name that belongs to whom the daemon's state belongs to.
 
 internal import Glibc
 internal import PosternDaemon

@@ -9,12 +9,12 @@ struct BackupCommand: SubcommandGroup {
         commandName: "backup",
         abstract: "Makes backups of configuration, keys and state, and puts them back.",
         discussion: """
-            One archive holds what this host has of Postern: the configuration with the lists, zones and passwords that it \
-            names, the DKIM private keys, and what the daemons remember, each taken at one moment while mail goes on. It \
-            is a tar in Zstandard whose last octets are the SHA-256 of all before them.
+            One archive holds what this host has of Postern: the configuration with the lists, zones and passwords \
+            that it names, the DKIM private keys, and what the daemons remember, each taken at one moment while mail \
+            goes on. It is a tar in Zstandard whose last octets are the SHA-256 of all before them.
 
-            An archive holds private keys: whoever can read it can sign as you. Archives are made for root alone (0600); \
-            encrypt those that leave the host.
+            An archive holds private keys: whoever can read it can sign as you. Archives are made for root alone \
+            (0600); encrypt those that leave the host.
 
             EXAMPLES
               postern backup create

@@ -10,16 +10,16 @@ struct BackupCreate: Subcommand {
         abstract: "Writes an archive of configuration, keys and state.",
         usage: "postern backup create [<options>]",
         discussion: """
-            Takes the configuration with the lists, zones and passwords that it names, the DKIM private keys, and of each \
-            daemon what it remembers: the daemon is asked for a copy of one moment, and goes on. Of a daemon that does \
-            not run, what lies in the state folder is taken. --with-postfix adds main.cf, master.cf and the tables that \
-            they name. What packages bring (below /usr) is not in it, nor what a shared store holds.
+            Takes the configuration with the lists, zones and passwords that it names, the DKIM private keys, and of \
+            each daemon what it remembers: the daemon is asked for a copy of one moment, and goes on. Of a daemon that \
+            does not run, what lies in the state folder is taken. --with-postfix adds main.cf, master.cf and the \
+            tables that they name. What packages bring (below /usr) is not in it, nor what a shared store holds.
 
-            The archive is \(BackupFolder.usual)/postern-HOST-TIME.tar.zst, or lies in the \
-            folder of --to. It has its name only when all of it is on the disk; what a crash leaves is called \
-            .postern-….partial, and the next create or prune removes it. With --to - it goes to standard output: for \
-            ssh, rclone, borg, age. Where a daemon's state could not be had the archive is made without it, the error \
-            is told, and the exit status is 1.
+            The archive is \(BackupFolder.usual)/postern-HOST-TIME.tar.zst, or lies in the folder of --to. It has its \
+            name only when all of it is on the disk; what a crash leaves is called .postern-….partial, and the next \
+            create or prune removes it. With --to - it goes to standard output: for ssh, rclone, borg, age. Where a \
+            daemon's state could not be had the archive is made without it, the error is told, and the exit status is \
+            1.
 
             It holds private keys. Encrypt it before it leaves the host:
               postern backup create --to - | age -r RECIPIENT > FILE

@@ -10,12 +10,12 @@ struct BackupList: Subcommand {
         abstract: "Lists the archives in a folder, newest first.",
         usage: "postern backup list [<options>] [<folder>]",
         discussion: """
-            Each archive's time, host, size, Postern's version, number of files and of private keys, and the states that \
-            it holds. What breaks off, or has no manifest, is shown as no whole archive; octets between its ends are looked at by verify. Files \
-            with other names are left out.
+            Each archive's time, host, size, Postern's version, number of files and of private keys, and the states \
+            that it holds. What breaks off, or has no manifest, is shown as no whole archive; octets between its ends \
+            are looked at by verify. Files with other names are left out.
 
-            With --json, one object on one line; trouble is null where nothing shows, else what is known of the manifest \
-            is null:
+            With --json, one object on one line; trouble is null where nothing shows, else what is known of the \
+            manifest is null:
               {"folder":"/var/backups/postern","archives":[{"path":…,
               "host":"mx1.example.com","created":1795259080,"octets":48213,
               "postern":"0.1.0","files":9,"keys":2,"states":["greylist","limits"],

@@ -16,7 +16,8 @@ struct BackupPrune: Subcommand {
             own. The others are removed, and what crashes have left.
 
             Files with other names are left alone. Before anything is removed, the newest archive of each host is read \
-            as a whole: one that is damaged is told of, is not counted, and stays, so that the last good one never goes.
+            as a whole: one that is damaged is told of, is not counted, and stays, so that the last good one never \
+            goes.
 
             With --json, one object on one line; keep has why, and is empty for what goes:
               {"folder":"/var/backups/postern","done":true,"archives":[{"path":…,

@@ -11,9 +11,10 @@ struct BackupVerify: Subcommand {
         usage: "postern backup verify [<options>] <file>",
         discussion: """
             First the archive: the SHA-256 of the whole, which one flipped bit anywhere changes, then each file's own. \
-            Then what it holds, in a folder for root alone that goes afterwards: the configuration with everything that \
-            it names is checked, each private key must be able to sign, each database is read page by page, with every index, and the limits' journal \
-            and the DNS cache are read as their daemons would. Nothing of this host is touched.
+            Then what it holds, in a folder for root alone that goes afterwards: the configuration with everything \
+            that it names is checked, each private key must be able to sign, each database is read page by page, with \
+            every index, and the limits' journal and the DNS cache are read as their daemons would. Nothing of this \
+            host is touched.
 
             With --json, one object on one line; parts is what was found in it:
               {"archive":…,"host":"mx1.example.com","created":1795259080,

@@ -1,6 +1,6 @@
-// The command `backup` of a daemon's control socket: a copy of what the daemon remembers, of one consistent moment, while it
-// works on. Nobody but the daemon opens its files; so the copy is a file too, beside the one that it is of, for the daemon
-// and root only (0600, `.NAME.backup`), and it goes when the client hangs up:
+// The command `backup` of a daemon's control socket: a copy of what the daemon remembers, of one consistent moment,
+// while it works on. Nobody but the daemon opens its files; so the copy is a file too, beside the one that it is of,
+// for the daemon and root only (0600, `.NAME.backup`), and it goes when the client hangs up:
 //
 //     {"written":1048576,"total":8388608}                      now and then
 //     {"file":"/var/lib/postern/.greylist.sqlite.backup"}      at the end; "file":null where there is nothing yet
