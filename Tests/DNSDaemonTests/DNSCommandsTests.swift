@@ -9,7 +9,7 @@ import Testing
 @testable import PosternDNS
 @testable import postern_dns
 
-@Suite("postern-dns's control commands", .timeLimit(.minutes(1)))
+@Suite("postern-dns's control commands")
 struct DNSCommandsTests {
     static let key = "abcdefghijklmnopqrstuvwxyz"
 

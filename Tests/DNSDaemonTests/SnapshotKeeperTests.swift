@@ -11,7 +11,7 @@ import Testing
 @testable import PosternDNS
 @testable import postern_dns
 
-@Suite("the cache over a restart", .timeLimit(.minutes(1)))
+@Suite("the cache over a restart")
 struct SnapshotKeeperTests {
     /// A folder, and a postern-dns that listens nowhere.
     final class Rig: Sendable {

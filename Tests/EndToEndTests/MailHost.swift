@@ -9,7 +9,7 @@ import Testing
 
 /// Every test through Postfix is nested in this suite. The suites in it run beside each other, each one's own tests one
 /// after another: an instance is heavy, and this machine may be small.
-@Suite("end to end", .enabled(if: PostfixInstance.isAvailable, "needs root and Postfix"))
+@Suite("end to end", .onOwnThreads(3), .enabled(if: PostfixInstance.isAvailable, "needs root and Postfix"))
 struct EndToEnd {}
 
 final class MailHost: Sendable {

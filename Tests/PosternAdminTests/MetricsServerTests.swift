@@ -11,7 +11,7 @@ import Testing
 
 @testable import PosternAdmin
 
-@Suite("metrics server", .timeLimit(.minutes(2))) struct MetricsServerTests {
+@Suite("metrics server") struct MetricsServerTests {
     /// A server on a port of its own, stopped with its owner.
     final class Place: Sendable {
         let server: MetricsServer

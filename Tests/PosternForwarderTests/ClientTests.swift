@@ -9,7 +9,7 @@ import Testing
 
 @testable import PosternForwarder
 
-@Suite("client and forwarder", .timeLimit(.minutes(2)))
+@Suite("client and forwarder")
 struct ClientTests {
     @Test("a large batch is answered in its order, twice")
     func batch() throws {

@@ -9,7 +9,7 @@ import Testing
 
 @testable import PosternForwarder
 
-@Suite("the forwarder's doors", .timeLimit(.minutes(2)))
+@Suite("the forwarder's doors")
 struct DoorTests {
     static let zone = """
         a.test. 300 TXT one

@@ -72,7 +72,7 @@ private let zone = """
     test.   SOA ns.test. root.test. 1 2 3 4 30
     """
 
-@Suite("forwarder", .timeLimit(.minutes(2)))
+@Suite("forwarder")
 struct ForwarderTests {
     @Test("an answer comes from upstream once, then from the cache")
     func cached() throws {

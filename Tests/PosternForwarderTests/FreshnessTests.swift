@@ -4,7 +4,7 @@ import Testing
 
 @testable import PosternForwarder
 
-@Suite("freshness", .timeLimit(.minutes(1)))
+@Suite("freshness")
 struct FreshnessTests {
     private func replay() throws -> Replay {
         var settings = ForwarderSettings(upstreams: [Upstream(.v4(0x7F00_0001))], listen: [])

@@ -81,7 +81,7 @@ private final class Target {
     var counters: ForwarderCounters { forwarder.snapshot }
 }
 
-@Suite("hostile packets", .timeLimit(.minutes(5)))
+@Suite("hostile packets")
 struct HostilePacketTests {
     @Test("every octet flipped, every cut, every one three times: no trap, no growth")
     func damage() throws {

@@ -8,7 +8,7 @@ import Testing
 
 @testable import PosternForwarder
 
-@Suite("an upstream that is we ourselves", .timeLimit(.minutes(1)))
+@Suite("an upstream that is we ourselves")
 struct OurselvesTests {
     private func port(_ rig: Rig) throws -> UInt16 {
         for endpoint in rig.server.endpoints { if case .udp(_, let port) = endpoint { return port } }

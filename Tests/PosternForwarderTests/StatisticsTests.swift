@@ -6,7 +6,7 @@ import Testing
 
 @testable import PosternForwarder
 
-@Suite("statistics and traces", .timeLimit(.minutes(1)))
+@Suite("statistics and traces")
 struct StatisticsTests {
     typealias Zone = ForwarderStatistics.Zone
 

@@ -9,7 +9,7 @@ import Testing
 
 @testable import PosternForwarder
 
-@Suite("TCP to upstreams", .timeLimit(.minutes(1)))
+@Suite("TCP to upstreams")
 struct StreamReuseTests {
     /// A question over UDP whose reply is truncated.
     private static func truncated(_ name: String, _ upstream: String = "192.0.2.1") -> String {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import PosternForwarder
 
-@Suite("upstreams", .timeLimit(.minutes(1)))
+@Suite("upstreams")
 struct UpstreamChoiceTests {
     private func settings(_ upstreams: String...) throws -> ForwarderSettings {
         ForwarderSettings(upstreams: try upstreams.map { try #require(Upstream($0)) }, listen: [])

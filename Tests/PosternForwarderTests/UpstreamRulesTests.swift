@@ -7,7 +7,7 @@ import Testing
 
 @testable import PosternForwarder
 
-@Suite("what upstreams say", .timeLimit(.minutes(1)))
+@Suite("what upstreams say")
 struct UpstreamRulesTests {
     /// The upstream has shown that it speaks cookies.
     private static let spoken = """

@@ -10,7 +10,7 @@ import Testing
 
 @testable import PosternStore
 
-@Suite("Copies of greylists", .timeLimit(.minutes(20)))
+@Suite("Copies of greylists")
 struct SharedGreylistCopyTests {
     private static let rows = 100_000
     private static let times = GreylistTimes(

@@ -63,7 +63,7 @@ struct SharedBench {
     func raw(_ words: [UInt8]...) throws -> StoreReply { try store.command(words) }
 }
 
-@Suite("The shared greylist's scripts", .enabled(if: RedisInstance.isAvailable), .timeLimit(.minutes(10)))
+@Suite("The shared greylist's scripts", .enabled(if: RedisInstance.isAvailable))
 struct SharedGreylistDecisionTests {
     private static let pauses: [Duration] = [
         .zero, .milliseconds(1), .seconds(50), .milliseconds(299_999), .seconds(300), .milliseconds(300_001),

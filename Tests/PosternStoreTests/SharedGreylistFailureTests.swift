@@ -11,7 +11,7 @@ import Testing
 
 @testable import PosternStore
 
-@Suite("The shared greylist without its store", .enabled(if: RedisInstance.isAvailable), .timeLimit(.minutes(10)))
+@Suite("The shared greylist without its store", .enabled(if: RedisInstance.isAvailable))
 struct SharedGreylistFailureTests {
     private let known = "192.0.2.7"
     private let early = "198.51.100.7"

@@ -11,7 +11,7 @@ import Testing
 
 @testable import PosternStore
 
-@Suite("A shared store that fails", .enabled(if: RedisInstance.isAvailable), .timeLimit(.minutes(5)))
+@Suite("A shared store that fails", .enabled(if: RedisInstance.isAvailable))
 struct SharedStoreFailureTests {
     // MARK: A server that is none
 

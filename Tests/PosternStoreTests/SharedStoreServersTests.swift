@@ -10,7 +10,7 @@ import Testing
 
 @testable import PosternStore
 
-@Suite("A shared store's servers", .enabled(if: RedisInstance.isAvailable), .timeLimit(.minutes(5)))
+@Suite("A shared store's servers", .enabled(if: RedisInstance.isAvailable))
 struct SharedStoreServersTests {
     let log = RecordingLog()
 

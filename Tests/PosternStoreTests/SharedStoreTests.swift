@@ -10,7 +10,7 @@ import Testing
 
 func octets(_ words: String...) -> [[UInt8]] { words.map { Array($0.utf8) } }
 
-@Suite("A shared store", .enabled(if: RedisInstance.isAvailable), .timeLimit(.minutes(5)))
+@Suite("A shared store", .enabled(if: RedisInstance.isAvailable))
 struct SharedStoreTests {
     static func store(
         _ instance: RedisInstance, timeout: Duration = .seconds(10), log: RecordingLog = RecordingLog()
