@@ -1,5 +1,5 @@
-// A machine that is lost and comes back: all daemons behind a real Postfix, with greylisting, a limit, keys and facts, whose
-// configuration and state are deleted and restored from a backup.
+// A machine that is lost and comes back: all daemons behind a real Postfix, with greylisting, a limit, keys and facts,
+// whose configuration and state are deleted and restored from a backup.
 
 import Foundation
 import Glibc

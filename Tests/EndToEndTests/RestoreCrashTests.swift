@@ -1,5 +1,5 @@
-// kill -9 before every single call of create and of restore that changes a file, and in the middle of every write: what is
-// there afterwards is the old or the new, never a file that looks complete and is not; and the next run mends it.
+// kill -9 before every single call of create and of restore that changes a file, and in the middle of every write: what
+// is there afterwards is the old or the new, never a file that looks complete and is not; and the next run mends it.
 
 import Foundation
 import Glibc
@@ -19,7 +19,8 @@ import Testing
             import os, sqlite3, sys
             store = sqlite3.connect(sys.argv[1])
             for line in ("PRAGMA page_size=4096", "PRAGMA journal_mode=WAL", "PRAGMA application_id=0x50737447",
-                         "PRAGMA user_version=1", "CREATE TABLE entry (id INTEGER PRIMARY KEY, kind INTEGER, word TEXT)"):
+                         "PRAGMA user_version=1",
+                         "CREATE TABLE entry (id INTEGER PRIMARY KEY, kind INTEGER, word TEXT)"):
                 store.execute(line)
             store.commit()
             for number in range(int(sys.argv[3])):
@@ -174,7 +175,8 @@ import Testing
         #expect(!(try host.names("host/state").contains { $0.contains("backup") && $0 != "backup.last" }))
     }
 
-    /// - Parameter exchanges: whether the file system lets two names change places; where not, every third call will do.
+    /// - Parameter exchanges: whether the file system lets two names change places; where not, every third call will
+    ///   do.
     @Test(
         "restore: each file is the old one or the new one, the configuration last; run again, it is the new one",
         arguments: [true, false])

@@ -1,4 +1,5 @@
-// `backup restore`: into folders that stand for `/`, over what is there, and from archives that are not what they should be.
+// `backup restore`: into folders that stand for `/`, over what is there, and from archives that are not what they
+// should be.
 
 import Foundation
 import Glibc

@@ -1,4 +1,5 @@
-// `backup test`: backups that would do, and those that would not, each with what is wrong; and that nothing of it stays.
+// `backup test`: backups that would do, and those that would not, each with what is wrong; and that nothing of it
+// stays.
 
 import Foundation
 import Glibc

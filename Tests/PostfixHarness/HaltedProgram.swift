@@ -1,5 +1,5 @@
-// Programs that end on the spot before a step of the test's choice, as by kill -9 or a power cut that the kernel survives:
-// Tests/Preloaded/halt.c, built with the clang that comes with Swift, and preloaded.
+// Programs that end on the spot before a step of the test's choice, as by kill -9 or a power cut that the kernel
+// survives: Tests/Preloaded/halt.c, built with the clang that comes with Swift, and preloaded.
 
 import Foundation
 

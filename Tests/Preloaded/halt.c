@@ -1,6 +1,6 @@
-// kill -9 at a step of one's choice, for one process that has this library preloaded: it ends on the spot before its Nth
-// call that changes files. A write(2) at that place is cut in half: a file that is torn. Calls are counted whatever thread
-// makes them; output and errors do not count. Postern's tests build it (HaltedProgram).
+// kill -9 at a step of one's choice, for one process that has this library preloaded: it ends on the spot before its
+// Nth call that changes files. A write(2) at that place is cut in half: a file that is torn. Calls are counted whatever
+// thread makes them; output and errors do not count. Postern's tests build it (HaltedProgram).
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -16,8 +16,8 @@ struct RestoreReport {
     var planText: String {
         let manifest = run.archive.manifest
         var text =
-            "\(run.archive.reader.path): \(LogText.escaped(manifest.host.utf8)), made \(BackupTime.text(manifest.created)) by "
-            + "Postern \(LogText.escaped(manifest.version.utf8)), whole\n"
+            "\(run.archive.reader.path): \(LogText.escaped(manifest.host.utf8)), made "
+            + "\(BackupTime.text(manifest.created)) by Postern \(LogText.escaped(manifest.version.utf8)), whole\n"
         let rows = plan.steps.map { step in
             [
                 step.change == .rights ? "owner or mode" : step.change.rawValue, step.entry.kind.rawValue,

@@ -1,6 +1,6 @@
-// The place that a restore writes below: `/`, or a folder that stands for it. Every file is reached folder by folder from
-// the root's descriptor, and no symbolic link leads anywhere: what a path of an archive, or somebody who may write in a
-// folder on the way, would like to lead elsewhere is refused (openat(2), O_NOFOLLOW).
+// The place that a restore writes below: `/`, or a folder that stands for it. Every file is reached folder by folder
+// from the root's descriptor, and no symbolic link leads anywhere: what a path of an archive, or somebody who may write
+// in a folder on the way, would like to lead elsewhere is refused (openat(2), O_NOFOLLOW).
 //
 // One exception, for `/` alone: a link on the way that is root's, in a folder where only root can have put it, is how
 // admins move a folder to another disk, and is followed. Never the last part: there a link is replaced.
@@ -17,7 +17,8 @@ final class RestoreRoot {
     private var folders: [String: Int32] = [:]
     private var order: [String] = []
 
-    /// Descriptors that stay open. A thousand domains may have a folder each; nobody works with more than a few at once.
+    /// Descriptors that stay open. A thousand domains may have a folder each; nobody works with more than a few at
+    /// once.
     private static let maxOpen = 64
 
     /// Links on the way to one folder. Source: path_resolution(7), 40 in all.

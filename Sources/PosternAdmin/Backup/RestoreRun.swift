@@ -1,5 +1,5 @@
-// One restore from its archive to its last rename(2), for `restore` and, into a scratch root, for `test`. First the whole
-// archive is read and compared with its manifest; only then is anything looked at or written.
+// One restore from its archive to its last rename(2), for `restore` and, into a scratch root, for `test`. First the
+// whole archive is read and compared with its manifest; only then is anything looked at or written.
 
 internal import Glibc
 internal import PosternDaemon
@@ -141,9 +141,10 @@ struct RestoreRun {
             writer.discard()
             var failure = error
             if count > 0 {
+                let all = plan.steps.count { $0.change != .same }
                 failure.notes = [
-                    "error: \(count) of \(plan.steps.filter { $0.change != .same }.count) files are in place, the others "
-                        + "are as they were; run this again when that is mended"
+                    "error: \(count) of \(all) files are in place, the others are as they were; run this again when that "
+                        + "is mended"
                 ]
             }
             throw failure

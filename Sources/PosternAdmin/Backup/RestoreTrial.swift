@@ -1,6 +1,6 @@
-// `postern backup test`: would this backup do? All of it is restored into a folder of its own, and looked at there as the
-// daemons would: the configuration with everything that it names, each key, each store. The folder holds private keys, so
-// nobody else can enter it, and it goes whatever happens; what a killed run has left goes with the next.
+// `postern backup test`: would this backup do? All of it is restored into a folder of its own, and looked at there as
+// the daemons would: the configuration with everything that it names, each key, each store. The folder holds private
+// keys, so nobody else can enter it, and it goes whatever happens; what a killed run has left goes with the next.
 
 internal import Glibc
 internal import PosternAuth

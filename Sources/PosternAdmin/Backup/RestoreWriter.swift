@@ -1,11 +1,11 @@
-// Writes what a plan says, in two halves. First everything is written beside its place, under a hidden name, and brought to
-// the disk: until then nothing has changed, and a failure takes all of it away again. Then each file is put in place by one
-// rename(2), which a crash leaves done or not done: old or new, never a part of one.
+// Writes what a plan says, in two halves. First everything is written beside its place, under a hidden name, and
+// brought to the disk: until then nothing has changed, and a failure takes all of it away again. Then each file is put
+// in place by one rename(2), which a crash leaves done or not done: old or new, never a part of one.
 //
-// - What is replaced changes names with the new file in one step, and then gets the name that it is kept under. Where the
-//   file system cannot do that, the old file gets its second name before the new one takes its place.
-// - A database is settled before: what SQLite keeps beside it belongs to it, and would spoil the new one. Where it is too
-//   damaged for that it is renamed with what is beside it, before the new one comes.
+// - What is replaced changes names with the new file in one step, and then gets the name that it is kept under. Where
+//   the file system cannot do that, the old file gets its second name before the new one takes its place.
+// - A database is settled before: what SQLite keeps beside it belongs to it, and would spoil the new one. Where it is
+//   too damaged for that it is renamed with what is beside it, before the new one comes.
 
 internal import CLinux
 internal import Glibc

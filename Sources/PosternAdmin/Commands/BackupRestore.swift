@@ -10,18 +10,19 @@ struct BackupRestore: Subcommand {
         abstract: "Puts the files of a backup back.",
         usage: "postern backup restore [<options>] <file>",
         discussion: """
-            Reads the whole archive first; a damaged one changes nothing. Shows what becomes of each file: new, replaced, \
-            the same already, or other owner or mode only. Asks before it replaces anything; without a terminal --yes is needed. Then all files \
-            are written beside their places, and put in place one by one: state, keys, what the configuration names, the \
-            configuration. Whatever ends that, each file is the old one or the new one.
+            Reads the whole archive first; a damaged one changes nothing. Shows what becomes of each file: new, \
+            replaced, the same already, or other owner or mode only. Asks before it replaces anything; without a \
+            terminal --yes is needed. Then all files are written beside their places, and put in place one by one: \
+            state, keys, what the configuration names, the configuration. Whatever ends that, each file is the old \
+            one or the new one.
 
             What is replaced is kept beside it as NAME.replaced-TIME; the last lines tell how that goes away. A daemon \
             that owns state must not run while its state is restored: stop it first. Configuration and keys can be \
             restored while daemons run, which take them by `postern reload`. Owners are set by name: the users must be \
             there, as Postern's package makes them. Who is not root keeps the files, and is told.
 
-            With --config, the configuration and what lay below its folder go there. Postfix's files are never put back: \
-            `tar --zstd -xf` has them. An encrypted archive is decrypted into a file first.
+            With --config, the configuration and what lay below its folder go there. Postfix's files are never put \
+            back: `tar --zstd -xf` has them. An encrypted archive is decrypted into a file first.
 
             With --json, one object on one line; kept is null for what was not replaced, problems for what was not \
             checked:
@@ -111,8 +112,8 @@ struct BackupRestore: Subcommand {
         if let reason = run.keepsCallers { notes.append("note: the files belong to you: \(reason)") }
         for path in run.leftovers {
             notes.append(
-                "warning: \(path) is of a restore that was killed: a part of a new file, or all of an old one; remove it "
-                    + "when nothing is missing")
+                "warning: \(path) is of a restore that was killed: a part of a new file, or all of an old one; remove "
+                    + "it when nothing is missing")
         }
         if run.archive.manifest.entries.contains(where: { $0.kind == .postfix }) {
             notes.append("note: the archive has files of Postfix's, which are not put back")

@@ -13,8 +13,9 @@ struct BackupTest: Subcommand {
         usage: "postern backup test [<options>] [<file or folder>]",
         discussion: """
             Takes the newest archive of a folder, or the one that is named, and does with it what `restore` does, in a \
-            folder of its own for root alone: reads the whole archive, writes every file, checks the configuration there with everything that it names, \
-            tries each private key, opens every store, reads all of it and counts. The folder is below $TMPDIR or \
+            folder of its own for root alone: reads the whole archive, writes every file, checks the configuration \
+            there with everything that it names, tries each private key, opens every store, reads all of it and \
+            counts. The folder is below $TMPDIR or \
             /var/tmp, needs room for all files, and is removed in the end; nothing else of this host is touched, and \
             daemons may run. postern-backup-test.timer does it once a week.
 
@@ -84,8 +85,9 @@ struct BackupTest: Subcommand {
             ],
             [
                 "contents",
-                "\(manifest.entries.count == 1 ? "1 file" : "\(manifest.entries.count) files"), \(ReportNumber.octets(manifest.octets)) in "
-                    + "\(ReportNumber.octets(reader.octets)): whole, each as the manifest has it",
+                "\(manifest.entries.count == 1 ? "1 file" : "\(manifest.entries.count) files"), "
+                    + "\(ReportNumber.octets(manifest.octets)) in \(ReportNumber.octets(reader.octets)): whole, "
+                    + "each as the manifest has it",
             ],
         ]
         for finding in trial.findings {
