@@ -119,6 +119,14 @@ import Testing
         #expect(octets.count < 30_000)
         let read = try #require(RecordFormat.records(in: octets[...]).records.first)
         #expect(read.request[.heloName].count == RecordFormat.maxValueOctets && read.decision.reason.utf8.count == 512)
+        // With all that lists can answer it is still one that can be read.
+        let heard = DNSBLHeard(zone: text, by: .client, answer: .addresses(Array(repeating: 0x7F00_0002, count: 65)))
+        let longest = RecordedRequest(
+            .policy, at: Self.time, PolicyRequest(stage: .rcpt, values),
+            RecordedDecision(word: "reject", check: text, answer: text, reason: text),
+            lists: Array(repeating: heard, count: 129))
+        let (records, malformed) = RecordFormat.records(in: Self.payload([longest, record])[...])
+        #expect(malformed == 0 && records.map { $0.lists?.count } == [128, nil])
     }
 
     @Test("a file that is cut anywhere gives what is whole")

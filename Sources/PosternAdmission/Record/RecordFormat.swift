@@ -14,8 +14,8 @@ public enum RecordFormat {
     public static let magic = Array("PSTNREQ1".utf8)
     /// Longest payload of a frame.
     public static let maxPayload = 1 << 20
-    /// Longest record: every attribute at its cap, and the rest.
-    static let maxRecord = 1 << 16
+    /// Longest record: every attribute and every list's answer at its cap, and the rest.
+    static let maxRecord = 1 << 18
     /// Octets of an attribute's value that are kept: more than any address or name has, and less than would let one
     /// client fill the files.
     public static let maxValueOctets = 1024
