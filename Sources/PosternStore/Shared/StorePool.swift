@@ -75,26 +75,35 @@ final class StorePool: @unchecked Sendable {
 
     /// Each place that is taken is given back, by `giveBack` or `drop`.
     func take(until deadline: StoreDeadline) throws(StoreFailure) -> Place {
-        try withLock { (state) throws(StoreFailure) in
-            while true {
-                switch state.circuit {
-                case .open(let failure, _): throw .resting("\(failure)")
-                case .starting:
-                    guard wait(until: deadline) else { throw .resting("it was not reached yet") }
-                case .closed(let target):
-                    if let connection = state.idle.popLast() {
-                        state.taken += 1
-                        return .connection(connection)
-                    }
-                    if state.taken < Self.maxConnections {
-                        state.taken += 1
-                        return .room(target)
-                    }
-                    state.waiting += 1
-                    defer { state.waiting -= 1 }
-                    guard wait(until: deadline) else { throw .timeout(timeout) }
-                }
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        // Others change the state during a wait. So no access to it lasts over one: the optimizer may take what one
+        // access has read for what is still there at its end, and did, so that nobody ever saw the store reached.
+        while true {
+            if let place = try Self.place(in: &state) { return place }
+            state.waiting += 1
+            let isInTime = wait(until: deadline)
+            state.waiting -= 1
+            guard isInTime else {
+                if case .starting = state.circuit { throw .resting("it was not reached yet") }
+                throw .timeout(timeout)
             }
+        }
+    }
+
+    /// Takes a place; nil where there is none, and one may come.
+    private static func place(in state: inout State) throws(StoreFailure) -> Place? {
+        switch state.circuit {
+        case .open(let failure, _): throw .resting("\(failure)")
+        case .starting: return nil
+        case .closed(let target):
+            if let connection = state.idle.popLast() {
+                state.taken += 1
+                return .connection(connection)
+            }
+            guard state.taken < maxConnections else { return nil }
+            state.taken += 1
+            return .room(target)
         }
     }
 
