@@ -2,6 +2,7 @@
 // is lost, none is refused for good, none carries half a judgement.
 
 import Foundation
+import Glibc
 import PostfixHarness
 import Synchronization
 import Testing
@@ -172,6 +173,8 @@ private final class MailLoad: Sendable {
     private let state = Mutex(State())
     private let all = DispatchGroup()
     private static let messagesInSession = 3
+    /// Mail servers wait longer before they come again; nobody shall wait for that here.
+    private static let pause: UInt32 = 20_000
 
     /// Begins to send.
     init(_ host: MailHost) throws {
@@ -230,7 +233,9 @@ private final class MailLoad: Sendable {
                     if reply.code >= 500 { state.troubles.append("\(reply)") } else { state.retries += 1 }
                     return true
                 }
-                if isDone { break }
+                guard isDone else { continue }
+                usleep(Self.pause)
+                break
             }
             try client.quit()
         } catch {
@@ -239,6 +244,7 @@ private final class MailLoad: Sendable {
                 $0.tries += 1
                 $0.retries += 1
             }
+            usleep(Self.pause)
         }
     }
 }
@@ -251,8 +257,7 @@ extension MailHost {
         return try Await.value("delivery of \(wanted.count) messages") {
             var found: [String: DeliveredMessage] = [:]
             for message in try postfix.messages() {
-                let received = message.fields("Received").first?.value
-                if let id = received?.firstMatch(of: /\sid ([0-9A-Z]+)/)?.output.1 { found[String(id)] = message }
+                if let id = message.queueID { found[id] = message }
             }
             return wanted.isSubset(of: found.keys) ? found : nil
         }

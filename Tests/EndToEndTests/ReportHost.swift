@@ -20,6 +20,7 @@ final class ReportHost: Sendable {
         ]
         // smtp-source(1) comes from loopback, and is a stranger here.
         settings.networks = "192.0.2.250/32"
+        settings.hasShortQueueIDs = true
         postfix = try PostfixInstance(settings)
         folder = try TemporaryFolder(isGuarded: true)
         try folder.write("static.zone", Self.zone)

@@ -24,6 +24,8 @@ public struct DeliveredMessage: Sendable {
     public let body: [UInt8]
     /// Whom it was delivered to; nil for a message that did not come from a Maildir.
     public private(set) var recipient: String?
+    /// The id in the topmost Received field, which is Postfix's own.
+    public private(set) var queueID: String?
 
     private static let addedByDelivery: Set<String> = ["return-path", "x-original-to", "delivered-to"]
 
@@ -40,6 +42,7 @@ public struct DeliveredMessage: Sendable {
         let rest = Array(lines.joined(separator: [0x0A]))
         self.init(octets: Message.withCRLF(rest))
         recipient = found
+        queueID = fields("Received").first?.value.firstMatch(of: /\sid ([0-9A-Za-z]+)/).map { String($0.output.1) }
     }
 
     /// - Parameter octets: a message with CRLF line ends.
@@ -73,11 +76,6 @@ public struct DeliveredMessage: Sendable {
     /// The fields of one name, top to bottom, case ignored.
     public func fields(_ name: String) -> [RawField] {
         fields.filter { $0.name.trimmingSuffixWhitespace().lowercased() == name.lowercased() }
-    }
-
-    /// The id in the topmost Received field, which is Postfix's own.
-    var queueID: String? {
-        fields("Received").first?.value.firstMatch(of: /\sid ([0-9A-Z]+)/).map { String($0.output.1) }
     }
 
     private static func lineEnd(_ octets: [UInt8], from start: Int) -> Int {

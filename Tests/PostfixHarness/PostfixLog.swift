@@ -15,7 +15,13 @@ public struct PostfixLogLine: Sendable, CustomStringConvertible {
     public var queueID: String? {
         guard let colon = text.firstIndex(of: ":") else { return nil }
         let word = text[..<colon]
-        let isID = word.count >= 6 && word.utf8.allSatisfy { ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x41 && $0 <= 0x5A) }
+        let isAlphanumeric = word.utf8.allSatisfy { octet in
+            (0x30...0x39).contains(octet) || (0x41...0x5A).contains(octet) || (0x61...0x7A).contains(octet)
+        }
+        // Short ones are of capitals, long ones of both without a vowel. Source: postconf(5), enable_long_queue_ids.
+        let isShort = word.count >= 6 && !word.contains(where: \.isLowercase)
+        let isLong = word.count >= 10 && !word.contains { "aeiouAEIOU".contains($0) }
+        let isID = isAlphanumeric && (isShort || isLong)
         return isID && word != "NOQUEUE" ? String(word) : nil
     }
 

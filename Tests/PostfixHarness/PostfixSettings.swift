@@ -33,6 +33,9 @@ public struct PostfixSettings: Sendable {
     public var networks = "127.0.0.0/8"
     /// Runs smtpd and cleanup in the queue folder, as Debian's master.cf does.
     public var isChrooted = false
+    /// Names messages as a stock Postfix does: short, and used again within thousands of messages, so that two that a
+    /// test sent may have one queue id. Source: postconf(5), enable_long_queue_ids.
+    public var hasShortQueueIDs = false
     /// More of main.cf, in place of what the harness would set. Source: postconf(5).
     public var mainLines: [String] = []
     /// More files in the configuration folder, by name.
@@ -79,6 +82,7 @@ public struct PostfixSettings: Sendable {
             inet_protocols = ipv4
             myhostname = \(hostName)
             myorigin = \(hostName)
+            enable_long_queue_ids = \(hasShortQueueIDs ? "no" : "yes")
             mynetworks = \(networks)
             # Every domain's mail ends in one Maildir, so outbound mail can be read as well.
             mydestination =
