@@ -73,15 +73,7 @@ enum KeyFile {
     }
 
     private static func fill(_ file: Int32, _ octets: [UInt8], owner: KeyOwner, name: String) throws(FileFailure) {
-        var rest = octets[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
-            if count < 0 {
-                if errno == EINTR { continue }
-                throw .last("write \(name)")
-            }
-            rest = rest.dropFirst(count)
-        }
+        guard WholeWrite.put(octets, into: file) else { throw .last("write \(name)") }
         guard fchmod(file, mode) == 0 else { throw .last("set the mode of \(name)") }  // whatever the umask
         if case .daemon(let user) = owner {
             guard fchown(file, user.uid, user.gid) == 0 else { throw .last("give \(name) to \(KeyOwner.daemonUser)") }

@@ -110,14 +110,8 @@ final class PartialArchive {
     }
 
     func write(_ octets: [UInt8]) throws(CommandFailure) {
-        var rest = octets[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0 {
-                if errno == EINTR { continue }
-                throw CommandFailure(FileFailure.last("write the archive in \(folder.path)"))
-            }
-            rest = rest.dropFirst(count)
+        guard WholeWrite.put(octets, into: descriptor) else {
+            throw CommandFailure(FileFailure.last("write the archive in \(folder.path)"))
         }
         self.octets += octets.count
     }

@@ -213,15 +213,7 @@ private final class StagedFile {
     deinit { close(descriptor) }
 
     func write(_ octets: [UInt8]) throws(CommandFailure) {
-        var rest = octets[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0 {
-                if errno == EINTR { continue }
-                throw .last("write \(shown)")
-            }
-            rest = rest.dropFirst(count)
-        }
+        guard WholeWrite.put(octets, into: descriptor) else { throw .last("write \(shown)") }
     }
 
     func finish() throws(CommandFailure) {

@@ -1,6 +1,7 @@
 // Writing a file that others read at any time: all of it, or the old one stays.
 
 internal import Glibc
+internal import PosternDaemon
 
 enum PageFile {
     /// Writes the octets beside the file, and puts them in its place. What is no regular file (a pipe, a device) is
@@ -24,12 +25,6 @@ enum PageFile {
         let file = open(path, flags | O_CLOEXEC | O_NOCTTY, mode)
         guard file >= 0 else { throw .last("write \(path)") }
         defer { close(file) }
-        var rest = octets[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw .last("write \(path)") }
-            rest = rest.dropFirst(count)
-        }
+        guard WholeWrite.put(octets, into: file) else { throw .last("write \(path)") }
     }
 }

@@ -74,12 +74,7 @@ public struct StateFile: Sendable {
             if !isPlaced { unlink(fresh) }
         }
         try body { octets in
-            var rest = octets[...]
-            while !rest.isEmpty {
-                let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-                if count < 0, errno != EINTR { throw Failure("write", fresh) }
-                rest = rest.dropFirst(max(0, count))
-            }
+            guard WholeWrite.put(octets, into: descriptor) else { throw Failure("write", fresh) }
         }
         // Without it a crash could leave the new name with nothing in it. Source: fsync(2), rename(2).
         guard fsync(descriptor) == 0 else { throw Failure("fsync", fresh) }

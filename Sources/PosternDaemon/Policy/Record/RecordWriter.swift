@@ -66,7 +66,7 @@ struct RecordWriter: Sendable {
         var frame: [UInt8] = []
         frame.reserveCapacity(payload.count + FramedOctets.frameHead)
         FramedOctets.append(frame: payload, to: &frame)
-        guard Self.write(frame, to: file.descriptor) else {
+        guard WholeWrite.put(frame, into: file.descriptor) else {
             // What is there of the frame is cut, which a reader sees.
             failed("write", file.path, now)
             return false
@@ -89,7 +89,7 @@ struct RecordWriter: Sendable {
             if descriptor < 0, errno == EEXIST { continue }
             guard descriptor >= 0 else { return failed("open", path, now) }
             file = (descriptor, path, RecordFormat.magic.count, now)
-            if !Self.write(RecordFormat.magic, to: descriptor) { failed("write", path, now) }
+            if !WholeWrite.put(RecordFormat.magic, into: descriptor) { failed("write", path, now) }
             return
         }
         failed("open", "\(folder)/\(keeper.prefix)\(milliseconds)", now)
@@ -101,16 +101,6 @@ struct RecordWriter: Sendable {
         if trouble == nil { log.warning("\(call) \(path): \(reason); requests are not recorded, mail goes on") }
         trouble = now
         close()
-    }
-
-    private static func write(_ octets: [UInt8], to descriptor: Int32) -> Bool {
-        var rest = octets[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0, errno != EINTR { return false }
-            rest = rest.dropFirst(max(0, count))
-        }
-        return true
     }
 
     /// Ends the file that is being written.
