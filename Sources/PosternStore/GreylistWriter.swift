@@ -19,9 +19,7 @@ final class GreylistWriter: Sendable {
 
     /// Whoever holds it writes, or removes what memory and file must forget together.
     private let writing = Mutex(())
-    private let wakeUp = Signal()
-    private let isEnding = Atomic<Bool>(false)
-    private let thread = Mutex<pthread_t?>(nil)
+    private let worker = Worker()
     /// When a sweep found nothing more: not to be tried again within a second.
     private let sweptAt = Mutex<UnixTime?>(nil)
     private let isOverfull = Atomic<Bool>(false)
@@ -56,27 +54,17 @@ final class GreylistWriter: Sendable {
     // MARK: The thread
 
     func start() {
-        thread.withLock { thread in
-            guard thread == nil else { return }
-            isEnding.store(false, ordering: .relaxed)
-            do throws(SystemThread.Failure) {
-                thread = try SystemThread.start { [self] in run() }
-            } catch {
-                isAlone.store(true, ordering: .relaxed)
-                log.warning("\(path): no thread for writing; decisions write what they change themselves")
-            }
+        do throws(SystemThread.Failure) {
+            try worker.start { [self] in run() }
+        } catch {
+            isAlone.store(true, ordering: .relaxed)
+            log.warning("\(path): no thread for writing; decisions write what they change themselves")
         }
     }
 
     /// Ends the thread, and writes what is left.
     func stop() {
-        isEnding.store(true, ordering: .relaxed)
-        wakeUp.raise()
-        let handle = thread.withLock { thread in
-            defer { thread = nil }
-            return thread
-        }
-        if let handle { pthread_join(handle, nil) }
+        worker.end()
         guard memory.withLock({ $0.pending > 0 }) else { return }
         try? flush()  // told where it was found
         let lost = memory.withLock { $0.pending }
@@ -88,13 +76,13 @@ final class GreylistWriter: Sendable {
         if isAlone.load(ordering: .relaxed) {
             try? flush()  // told where it was found
         } else {
-            wakeUp.raise()
+            worker.wake()
         }
     }
 
     /// Leaves the processor to the thread for a moment: among hundreds that decide it is one, and could not keep up.
     func giveWay() {
-        guard thread.withLock({ $0 != nil }) else { return }
+        guard worker.isRunning else { return }
         for _ in 0..<Self.maxPauses {
             usleep(Self.pause)
             if memory.withLock({ $0.pending * 2 < limits.unwritten }) { return }
@@ -103,12 +91,12 @@ final class GreylistWriter: Sendable {
 
     private func run() {
         var wait: Duration? = .zero  // a filter may have to be made
-        while !isEnding.load(ordering: .relaxed) {
-            if wait != .zero { wakeUp.wait(atMost: wait) }
-            guard !isEnding.load(ordering: .relaxed) else { return }
+        while !worker.isEnding {
+            if wait != .zero { worker.wait(atMost: wait) }
+            guard !worker.isEnding else { return }
             // More comes soon: one commit for all of it. A great many raise the signal again.
             let pending = memory.withLock { $0.pending }
-            if (1..<Self.commitRows).contains(pending) { wakeUp.wait(atMost: limits.gather) }
+            if (1..<Self.commitRows).contains(pending) { worker.wait(atMost: limits.gather) }
             wait = work()
         }
     }

@@ -2,7 +2,6 @@
 // changes to the disk, so that no request waits for one; kill -9 forgets what was counted in the last second at most.
 // Reservations of messages that are on their way are not kept: at their end they are counted as if there had been none.
 
-import Glibc
 public import PosternAdmission
 public import PosternMail
 import Synchronization
@@ -15,9 +14,7 @@ public final class LimitStore: LimitLedger {
 
     let memory: LimitMemory
     private let journal: Mutex<LimitJournal>
-    private let wake = Signal()
-    private let isEnding = Atomic<Bool>(false)
-    private let thread = Mutex<pthread_t?>(nil)
+    private let worker = Worker()
     public let path: String
     private let wall: @Sendable () -> UnixTime
     /// How the last write went, and when one last went well: told without the journal's lock.
@@ -47,10 +44,7 @@ public final class LimitStore: LimitLedger {
     public func open(now: UnixTime, writes: Bool = true) {
         journal.withLock { $0.load(now: now) }
         guard writes else { return }
-        thread.withLock { thread in
-            guard thread == nil else { return }
-            thread = try? SystemThread.start { [self] in run() }  // without it `close` still writes
-        }
+        try? worker.start { [self] in run() }  // without it `close` still writes
     }
 
     /// Brings what has changed to the disk now.
@@ -82,13 +76,7 @@ public final class LimitStore: LimitLedger {
 
     /// Ends writing; to be called last.
     public func close() {
-        isEnding.store(true, ordering: .relaxed)
-        wake.raise()
-        let handle = thread.withLock { thread in
-            defer { thread = nil }
-            return thread
-        }
-        if let handle { pthread_join(handle, nil) }
+        worker.end()
         journal.withLock { journal in
             journal.write()
             journal.letGo()
@@ -96,9 +84,9 @@ public final class LimitStore: LimitLedger {
     }
 
     private func run() {
-        while !isEnding.load(ordering: .relaxed) {
+        while !worker.isEnding {
             flush()
-            wake.wait(atMost: Self.interval)
+            worker.wait(atMost: Self.interval)
         }
     }
 

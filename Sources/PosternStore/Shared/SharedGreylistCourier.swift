@@ -8,7 +8,6 @@
 // What a store that was killed has lost goes back into it (SharedGreylistRepair). Until all that is done, and for a
 // delay's time, whoever is to wait is let in where this host's ledger would.
 
-import Glibc
 import PosternAdmission
 import PosternMail
 import Synchronization
@@ -59,9 +58,7 @@ final class SharedGreylistCourier: Sendable {
     /// Whether `owed` has something: looked at by each decision, without the lock.
     private let hasDebts = Atomic<Bool>(false)
     private let hasToldStrange = Atomic<Bool>(false)
-    private let isEnding = Atomic<Bool>(false)
-    private let wakeUp: Signal
-    private let thread = Mutex<pthread_t?>(nil)
+    private let worker: Worker
     /// Whoever holds it moves rows.
     private let repair: Mutex<SharedGreylistRepair>
     /// The last outage of the store's whose traces are mended; none while what it lost is being sent back.
@@ -81,9 +78,9 @@ final class SharedGreylistCourier: Sendable {
         state = ShortLock(State(told: [Int](repeating: 0, count: limits.told)))
         mended = Atomic(0)
         repair = Mutex(SharedGreylistRepair(store, local, log: log, clock: clock, interval: limits.pulse))
-        let wakeUp = Signal()
-        self.wakeUp = wakeUp
-        store.onReturn { wakeUp.raise() }
+        let worker = Worker()
+        self.worker = worker
+        store.onReturn { worker.wake() }
     }
 
     // MARK: By decisions
@@ -110,7 +107,7 @@ final class SharedGreylistCourier: Sendable {
             return (before == 0 && after > 0 || before < Self.enough && after >= Self.enough, dropped)
         }
         if dropped > 0 { counters.count(.dropped, by: dropped) }
-        if wakes { wakeUp.raise() }
+        if wakes { worker.wake() }
     }
 
     /// This host has decided about these by itself.
@@ -159,26 +156,16 @@ final class SharedGreylistCourier: Sendable {
     // MARK: The thread
 
     func start() {
-        thread.withLock { thread in
-            guard thread == nil else { return }
-            isEnding.store(false, ordering: .relaxed)
-            do throws(SystemThread.Failure) {
-                thread = try SystemThread.start { [self] in run() }
-            } catch {
-                log.warning("store \(store.url): no thread that keeps this host's greylist up with it")
-            }
+        do throws(SystemThread.Failure) {
+            try worker.start { [self] in run() }
+        } catch {
+            log.warning("store \(store.url): no thread that keeps this host's greylist up with it")
         }
     }
 
     /// Ends the thread, and does once more what it does.
     func stop() {
-        isEnding.store(true, ordering: .relaxed)
-        wakeUp.raise()
-        let handle = thread.withLock { thread in
-            defer { thread = nil }
-            return thread
-        }
-        if let handle { pthread_join(handle, nil) }
+        worker.end()
         work()
         repair.withLock { $0.end() }
         let left = state.withLock { $0.owed.count }
@@ -189,13 +176,13 @@ final class SharedGreylistCourier: Sendable {
 
     private func run() {
         var isAll = true
-        while !isEnding.load(ordering: .relaxed) {
+        while !worker.isEnding {
             let isBusy = isMending || hasDebts.load(ordering: .relaxed)
-            if isAll { wakeUp.wait(atMost: isBusy ? limits.pause : limits.pulse) }
-            guard !isEnding.load(ordering: .relaxed) else { return }
+            if isAll { worker.wait(atMost: isBusy ? limits.pause : limits.pulse) }
+            guard !worker.isEnding else { return }
             // More comes soon.
             let waiting = state.withLock { $0.learns.count }
-            if (1..<Self.enough).contains(waiting) { wakeUp.wait(atMost: limits.gather) }
+            if (1..<Self.enough).contains(waiting) { worker.wait(atMost: limits.gather) }
             isAll = work()
         }
     }
