@@ -121,7 +121,7 @@ if Context.environment["POSTERN_FUZZ"] != nil {
             name: "postern-fuzz",
             dependencies: [
                 "PosternMail", "PosternDNS", "PosternAuth", "PosternAdmission", "PosternMilter", "PosternPolicy", "PosternDaemon",
-                "PosternAdmin", "PosternStore", "AdmissionSupport",
+                "PosternAdmin", "PosternStore", "AdmissionSupport", "TestSupport",
             ],
             path: "Tests/Fuzz", exclude: ["corpus.py"],
             swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])]))

@@ -3,6 +3,7 @@
 
 import Glibc
 import PosternMail
+import TestSupport
 
 @testable import PosternAdmin
 @testable import PosternDaemon
@@ -16,7 +17,7 @@ import PosternMail
         do throws(BackupManifestError) { hold(try BackupManifest(json: input.remainder()), there) } catch {
             require(isPrintable(error.description), "error \(error)")
         }
-    case 1: _ = read(compressed(input.remainder()), there)
+    case 1: _ = read(ZstandardFrame.raw(input.remainder()), there)
     case 2: _ = read(input.remainder(), there)
     default: roundTrip(&input, there)
     }
@@ -62,20 +63,6 @@ private let archiveFile: Int32 = {
     require(file != nil, "tmpfile")
     return file.map { fileno($0) } ?? -1
 }()
-
-/// A Zstandard frame of raw blocks. Source: RFC 8878 §3.1.1.
-private func compressed(_ octets: [UInt8]) -> [UInt8] {
-    var frame: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD, 0xA0]
-    frame += (0..<4).map { UInt8(truncatingIfNeeded: octets.count >> ($0 * 8)) }
-    var rest = octets[...]
-    repeat {
-        let block = rest.prefix(100_000)
-        rest = rest.dropFirst(block.count)
-        let head = block.count << 3 | (rest.isEmpty ? 1 : 0)
-        frame += (0..<3).map { UInt8(truncatingIfNeeded: head >> ($0 * 8)) } + block
-    } while !rest.isEmpty
-    return frame
-}
 
 // MARK: Our own
 

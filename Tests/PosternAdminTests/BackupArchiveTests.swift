@@ -126,20 +126,6 @@ struct BackupArchiveTests {
         }
     }
 
-    /// A Zstandard frame of raw blocks. Source: RFC 8878 §3.1.1.
-    static func frame(_ octets: [UInt8]) -> [UInt8] {
-        var frame: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD, 0xA0]
-        frame += (0..<4).map { UInt8(truncatingIfNeeded: octets.count >> ($0 * 8)) }
-        var rest = octets[...]
-        repeat {
-            let block = rest.prefix(100_000)
-            rest = rest.dropFirst(block.count)
-            let head = block.count << 3 | (rest.isEmpty ? 1 : 0)
-            frame += (0..<3).map { UInt8(truncatingIfNeeded: head >> ($0 * 8)) } + block
-        } while !rest.isEmpty
-        return frame
-    }
-
     static let end = [UInt8](repeating: 0, count: 1024)
 
     static func archive(_ body: [UInt8]) throws -> [UInt8] {
@@ -147,7 +133,7 @@ struct BackupArchiveTests {
     }
 
     static func archive(_ members: [Member], after: [UInt8] = end) throws -> [UInt8] {
-        try archive(frame(members.flatMap(\.block) + after))
+        try archive(ZstandardFrame.raw(members.flatMap(\.block) + after))
     }
 
     /// What reading all of it says.
@@ -251,11 +237,11 @@ struct BackupArchiveTests {
     func around() throws {
         let folder = try Folder()
         let tar = [try Self.manifestMember(), Self.members[0], Self.members[1]].flatMap(\.block) + Self.end
-        let frame = Self.frame(tar)
+        let frame = ZstandardFrame.raw(tar)
         let rows: [(String, [UInt8])] = [
             ("a plain tar", tar), ("gzip's magic", [0x1F, 0x8B, 8, 0] + frame),
             ("octets behind the frame", frame + [1, 2, 3]),
-            ("another frame behind it", frame + Self.frame(Self.members[1].block)),
+            ("another frame behind it", frame + ZstandardFrame.raw(Self.members[1].block)),
             ("half a frame", Array(frame.dropLast(200))), ("nothing", []),
         ]
         for (name, body) in rows {
@@ -321,12 +307,12 @@ struct BackupArchiveTests {
     func mutations() throws {
         let folder = try Folder()
         let tar = [try Self.manifestMember(), Self.members[0], Self.members[1]].flatMap(\.block) + Self.end
-        let samples = [Array(try TestArchive.octets(Self.files).dropLast(ArchiveTrailer.octets)), Self.frame(tar)]
+        let samples = [Array(try TestArchive.octets(Self.files).dropLast(ArchiveTrailer.octets)), ZstandardFrame.raw(tar)]
         try Mutations.of(samples, count: 1500, seed: 9) { body in
             _ = Self.trouble(try folder.write(try Self.archive(body), to: "a"))
         }
         try Mutations.of([tar], count: 1500, seed: 10) { tar in
-            _ = Self.trouble(try folder.write(try Self.archive(Self.frame(tar)), to: "a"))
+            _ = Self.trouble(try folder.write(try Self.archive(ZstandardFrame.raw(tar)), to: "a"))
         }
         let manifest = try TestArchive.manifest(Self.files).json
         Mutations.of([manifest], count: 1500, seed: 11) { json in

@@ -6,7 +6,7 @@ import PosternMail
 import TestSupport
 
 /// A ledger, a judge and a clock.
-final class LimitGround {
+final class LimitGround: LimitAsking {
     var ledger: LimitMemory
     var judge: LimitJudge
     let clock = ScriptedClock()
@@ -25,19 +25,6 @@ final class LimitGround {
     func message() -> LimitMessage {
         instances += 1
         return LimitMessage("i\(instances)")
-    }
-
-    func recipient(_ message: LimitMessage, _ address: String = "bo@example.net") -> LimitVerdict {
-        verdict(message.request(.rcpt, recipient: address))
-    }
-
-    /// - Returns: how many of so many recipients were admitted.
-    func recipients(_ message: LimitMessage, _ count: Int) -> Int {
-        (0..<count).count { recipient(message, "r\($0)@example.net").answer == .dunno }
-    }
-
-    func end(_ message: LimitMessage, _ recipients: Int, size: Int = 1000) -> LimitVerdict {
-        verdict(message.request(.endOfMessage, recipients: recipients, size: size))
     }
 
     /// Shows the ledger that Postfix asks at END-OF-MESSAGE.

@@ -9,7 +9,7 @@ import TestSupport
 @testable import PosternStore
 
 /// What one host has: a connection to the store, its own ledger, and how messages are told apart.
-final class SharedLimitHost {
+final class SharedLimitHost: LimitAsking {
     let store: SharedStore
     private(set) var local: LimitStore
     private(set) var limits: SharedLimits
@@ -62,19 +62,6 @@ final class SharedLimitHost {
 
     func verdict(_ request: PolicyRequest) -> LimitVerdict {
         judge.verdict(on: request, ledger: limits, now: now)
-    }
-
-    func recipient(_ message: LimitMessage, _ address: String = "bo@example.net") -> LimitVerdict {
-        verdict(message.request(.rcpt, recipient: address))
-    }
-
-    /// - Returns: how many of so many recipients were let in.
-    func recipients(_ message: LimitMessage, _ count: Int) -> Int {
-        (0..<count).count { recipient(message, "r\($0)@example.net").answer == .dunno }
-    }
-
-    func end(_ message: LimitMessage, _ recipients: Int, size: Int = 1000) -> LimitVerdict {
-        verdict(message.request(.endOfMessage, recipients: recipients, size: size))
     }
 
     /// Shows that Postfix asks at END-OF-MESSAGE.
