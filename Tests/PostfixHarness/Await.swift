@@ -3,8 +3,11 @@
 import Glibc
 
 public enum Await {
-    /// Caps are for hangs only, so they are far above what a loaded machine needs.
-    public static let cap: Duration = .seconds(60)
+    /// For hangs only, so it is far above what any machine needs: a step that takes a second on an idle one took three
+    /// minutes on two cores with a load of 30.
+    public static let cap: Duration = .seconds(600)
+    /// The same for reads and writes of a socket (SO_RCVTIMEO, SO_SNDTIMEO).
+    static let socketCap = timeval(tv_sec: 600, tv_usec: 0)
     private static let pause: UInt32 = 5_000  // microseconds between two looks
 
     /// The first value that `look` finds.

@@ -9,8 +9,8 @@ import Synchronization
 public final class ChildProcess: Sendable {
     public let pid: pid_t
     private let ended = Mutex<Int32?>(nil)
-    /// Descriptors of a test process stay far below.
-    private static let maxDescriptor: Int32 = 256
+    /// More than a test process has open with all its tests at work.
+    static let maxDescriptor: Int32 = 1024
 
     /// - Parameter program: an absolute path, or a name that is looked for on PATH.
     /// - Parameter input: the file that is its standard input; default /dev/null.
@@ -25,7 +25,8 @@ public final class ChildProcess: Sendable {
         posix_spawn_file_actions_addopen(&actions, 0, input, O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o644)
         posix_spawn_file_actions_addopen(&actions, 2, errors, O_WRONLY | O_CREAT | O_APPEND, 0o644)
-        // Nothing but 0, 1 and 2 is inherited; closing what is not open is no failure (glibc).
+        // Nothing but 0, 1 and 2 is inherited, however many other tests have open: a connection that a daemon held too
+        // would not end when its test closes it.
         for descriptor in 3..<Self.maxDescriptor { posix_spawn_file_actions_addclose(&actions, descriptor) }
 
         var attributes = posix_spawnattr_t()

@@ -57,7 +57,7 @@ public final class NameServer: Sendable {
 
     /// What `dig` prints. Source: dig(1).
     public static func dig(_ port: UInt16, _ words: [String]) throws -> String {
-        try Program.run("/usr/bin/dig", ["@127.0.0.1", "-p", "\(port)", "+tries=1", "+time=20"] + words).text
+        try Program.run("/usr/bin/dig", ["@127.0.0.1", "-p", "\(port)", "+tries=1", "+time=60"] + words).text
     }
 
     // MARK: The servers

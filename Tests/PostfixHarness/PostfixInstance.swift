@@ -207,26 +207,34 @@ extension PostfixInstance {
     }
 }
 
-/// TCP and UDP ports that nobody uses at this moment, below the range of outgoing connections (ip_local_port_range).
+/// Ports that nobody uses at this moment, neither over TCP nor over UDP, below the range of outgoing connections
+/// (ip_local_port_range). None is given twice: one that was asked for may be bound later, or again after a restart, and
+/// another test would have it meanwhile.
 public enum FreePort {
-    public static func tcp() throws -> UInt16 { try find(Int32(SOCK_STREAM.rawValue)) }
-    public static func udp() throws -> UInt16 { try find(Int32(SOCK_DGRAM.rawValue)) }
+    private static let given = Mutex<Set<UInt16>>([])
 
-    private static func find(_ type: Int32) throws -> UInt16 {
-        for _ in 0..<100 {
+    public static func tcp() throws -> UInt16 { try find() }
+    public static func udp() throws -> UInt16 { try find() }
+
+    private static func find() throws -> UInt16 {
+        for _ in 0..<1000 {
             let port = UInt16.random(in: 10_240..<32_000)
-            let descriptor = socket(AF_INET, type | Int32(SOCK_CLOEXEC.rawValue), 0)
-            guard descriptor >= 0 else { throw HarnessError.system("socket") }
-            defer { close(descriptor) }
-            var address = LoopbackAddress.make(port: port)
-            let bound = withUnsafePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-                }
-            }
-            if bound == 0 { return port }
+            guard given.withLock({ $0.insert(port).inserted }) else { continue }
+            if try [SOCK_STREAM, SOCK_DGRAM].allSatisfy({ try isFree(port, Int32($0.rawValue)) }) { return port }
         }
-        throw HarnessError("no free port in 100 tries")
+        throw HarnessError("no free port in 1000 tries")
+    }
+
+    private static func isFree(_ port: UInt16, _ type: Int32) throws -> Bool {
+        let descriptor = socket(AF_INET, type | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw HarnessError.system("socket") }
+        defer { close(descriptor) }
+        var address = LoopbackAddress.make(port: port)
+        return withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        } == 0
     }
 }
 

@@ -42,9 +42,10 @@ public final class RedisInstance: Sendable {
 
     /// A Sentinel, which watches a master and promotes a replica when it is gone.
     /// - Parameter name: of the master, as Sentinels and `redis+sentinel://` know it.
+    /// - Parameter downAfter: longer than a busy machine holds up a master that is not dead.
     public static func sentinel(
         of master: RedisInstance, name: String, quorum: Int, address: String = "127.0.0.1",
-        downAfter: Duration = .milliseconds(500), options: [String] = []
+        downAfter: Duration = .seconds(5), options: [String] = []
     ) throws -> RedisInstance {
         let (seconds, attoseconds) = downAfter.components
         let milliseconds = seconds * 1000 + attoseconds / 1_000_000_000_000_000

@@ -31,7 +31,7 @@ public final class SMTPClient {
     public init(address place: String = "127.0.0.1", port: UInt16, from source: String? = nil) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw HarnessError.system("socket") }
-        var limit = timeval(tv_sec: 60, tv_usec: 0)  // against hangs only
+        var limit = Await.socketCap
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         if let source { try bind(to: source) }

@@ -65,7 +65,8 @@ public final class PolicyClient {
 
     /// Connects to the service's UNIX socket.
     public init(path: String) throws {
-        socket = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        // Not for the programs that other tests start meanwhile: this end would stay open with them.
+        socket = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard socket >= 0 else { throw PolicyClientError.system("socket", errno) }
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -80,7 +81,7 @@ public final class PolicyClient {
             close(socket)
             throw PolicyClientError.system("connect", code)
         }
-        var limit = timeval(tv_sec: 60, tv_usec: 0)  // a service that never answers is a failure, not a hang
+        var limit = timeval(tv_sec: 600, tv_usec: 0)  // a service that never answers is a failure, not a hang
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
     deinit { close(socket) }
