@@ -95,10 +95,20 @@ final class FakeUpstream: Sendable {
         init(_ code: CInt) { self.code = code }
     }
 
-    /// A loopback port on which nobody listens.
+    /// A loopback port on which nobody listens. It is held until the process ends, by a socket that takes datagrams of one
+    /// other alone: a port that is free may be taken by another test.
     static func deadUpstream() throws -> Upstream {
         let (descriptor, port) = try bound(SOCK_DGRAM, port: 0)
-        close(descriptor)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        address.sin_port = UInt16(9).bigEndian
+        let status = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard status == 0 else { throw SetupError(errno) }
         return Upstream(.v4(0x7F00_0001), port: port)
     }
 

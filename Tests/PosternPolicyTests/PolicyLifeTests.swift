@@ -43,7 +43,7 @@ struct PolicyLifeTests {
             try slow.send("helo_name=".utf8)
             while true {
                 try slow.send("x".utf8)
-                usleep(1000)
+                usleep(5000)
             }
         }
         #expect(door.counted("faulty_requests", "slow") == 1)

@@ -167,13 +167,14 @@ struct DirectResolverTests {
     func lost() throws {
         let ids = Mutex<[UInt16]>([])
         let answers = try ask(
-            0..<1, timeout: .seconds(5),
+            0..<1, timeout: .seconds(10),
             udp: { query, count in
                 ids.withLock { $0.append(query.id) }
                 return count == 0 ? [] : [query.reply()]
             })
         #expect(answers == expected(0..<1))
-        #expect(ids.withLock { $0.count } == 2)
+        // Once more for a reply that a busy machine was slow to send.
+        #expect(ids.withLock { $0.count } >= 2)
     }
 
     @Test("never an answer")
@@ -194,9 +195,12 @@ struct DirectResolverTests {
 
     @Test("nobody there")
     func absent() throws {
-        let bound = try Socket.listen(.udp(host: "127.0.0.1", port: 0)).boundPort  // closed again
-        let answers = DirectResolver(.v4(0x7F00_0001), port: bound ?? 0, timeout: ample).answers(
-            to: try questions(0..<2))
+        // Held by a socket that listens to another one alone: a port that is free may be taken by another test.
+        let held = try Socket.dial(.udp(host: "127.0.0.1", port: 9), until: .after(ample))
+        let bound = held.boundPort
+        let port = try #require(bound)
+        let answers = DirectResolver(.v4(0x7F00_0001), port: port, timeout: ample).answers(to: try questions(0..<2))
+        _ = held.descriptor
         for answer in answers {
             guard case .temporaryFailure(let text) = answer else {
                 Issue.record("\(answer)")

@@ -8,7 +8,7 @@ import Synchronization
 @testable import PosternSocket
 
 /// Long enough that no test ever waits for it.
-let ample = Duration.seconds(60)
+let ample = Duration.seconds(600)
 
 /// A folder for sockets that goes with its owner.
 final class TemporaryFolder: Sendable {

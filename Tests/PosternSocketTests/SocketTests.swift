@@ -118,13 +118,25 @@ struct SocketTests {
 
     @Test("nobody listens on TCP")
     func refused() throws {
-        let bound = try Socket.listen(.tcp(host: "127.0.0.1", port: 0)).boundPort  // closed again
+        // Bound and not listening: a port that is free may be taken by another test.
+        let held = Socket(owning: socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let status = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(held.descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        try #require(status == 0)
+        let bound = held.boundPort
         let port = try #require(bound)
         #expect {
             _ = try Socket.dial(.tcp(host: "127.0.0.1", port: port), until: .after(ample)).descriptor
         } throws: {
             "\($0)" == "connect tcp:127.0.0.1:\(port): Connection refused"
         }
+        _ = held.descriptor
     }
 
     @Test("an interrupted listener lets its thread go")

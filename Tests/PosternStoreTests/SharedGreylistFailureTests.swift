@@ -72,7 +72,7 @@ struct SharedGreylistFailureTests {
 
     @Test("stopped in the middle of everything: a decision waits for the store's timeout at most")
     func paused() throws {
-        let bench = try SharedBench(timeout: .seconds(1))
+        let bench = try SharedBench(timeout: .seconds(3))
         try prepared(bench)
         bench.instance.pause()
         try alone(bench)
@@ -259,7 +259,9 @@ struct SharedGreylistFailureTests {
         let all = tally.asked.withLock { $0 }
         #expect(bench.ledger.courier.count(.dropped) == 0 && bench.ledger.courier.count(.unmerged) == 0)
         try Await.until("the store to have all of them") {
-            let missing = all.subtracting(try bench.rows().keys)
+            // A page that is late on a busy machine is none: all are asked for again.
+            guard let rows = try? bench.rows() else { return false }
+            let missing = all.subtracting(rows.keys)
             // Told by a server that died before the answer was kept: one of each thread at most.
             return missing.count <= 3 * threads && bench.ledger.courier.debts == 0
         }
@@ -295,7 +297,7 @@ struct SharedGreylistFailureTests {
         bench.instance.pause()
         bench.clock.advance(by: .seconds(10))
         // This host has not heard of it, and goes by its own ledger.
-        let cutOff = try SharedBench(bench.instance, at: bench.clock.now(), timeout: .milliseconds(50))
+        let cutOff = try SharedBench(bench.instance, at: bench.clock.now(), timeout: .seconds(2))
         _ = try cutOff.local.adopt(
             [GreylistPage.Row(client, GreylistEntry(firstSeen: Sample.start, passedSince: Sample.start))],
             times: cutOff.times, now: cutOff.clock.now())

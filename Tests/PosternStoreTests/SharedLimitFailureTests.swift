@@ -41,7 +41,7 @@ struct SharedLimitFailureTests {
     @Test("paused: what was sent is taken for done, and it was; what came then is told afterwards")
     func paused() throws {
         let ground = try SharedLimitGround(
-            [.of(allow: [(100, Self.hour)])], hosts: 1, timeout: .milliseconds(300))
+            [.of(allow: [(100, Self.hour)])], hosts: 1, timeout: .seconds(2))
         let host = ground.mx1
         #expect(host.recipients(host.message(), 1) == 1)
         ground.redis.pause()
