@@ -7,7 +7,7 @@ import PostfixHarness
 import TestSupport
 import Testing
 
-@Suite("socket activation") struct ActivationTests {
+@Suite("socket activation", .onOwnThreads) struct ActivationTests {
     /// Who makes the socket, holds it, and starts daemons with it.
     final class Holder {
         let folder: TemporaryFolder
@@ -73,7 +73,7 @@ import Testing
             let configuration = folder.file("p.toml").path
             posix_spawn_file_actions_addopen(&actions, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0o644)
             posix_spawn_file_actions_adddup2(&actions, descriptor, 3)
-            for other in 4..<Int32(256) { posix_spawn_file_actions_addclose(&actions, other) }
+            for other in 4..<Int32(1024) { posix_spawn_file_actions_addclose(&actions, other) }
             // The process id is known to the shell alone, which becomes the daemon.
             let line = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=\(name) exec \"$0\" --config \"$1\""
             let texts: [String] = ["/bin/sh", "-c", line, program, configuration]
@@ -119,7 +119,7 @@ import Testing
         /// Connects and writes, whether or not anybody accepts yet.
         func send(_ octets: [UInt8]) throws -> Int32 {
             let client = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-            var limit = timeval(tv_sec: 60, tv_usec: 0)  // against hangs only
+            var limit = timeval(tv_sec: 600, tv_usec: 0)  // against hangs only
             setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
             guard Self.call(connect, client, path) == 0, write(client, octets, octets.count) == octets.count else {
                 throw HarnessError("connect \(path)")

@@ -7,7 +7,8 @@ import PostfixHarness
 import Testing
 
 @Suite(
-    "DNS servers", .serialized, .enabled(if: NameServer.areAvailable, "needs nsd, unbound, bind9, dnsperf, ldnsutils"))
+    "DNS servers", .serialized, .onOwnThreads,
+    .enabled(if: NameServer.areAvailable, "needs nsd, unbound, bind9, dnsperf, ldnsutils"))
 struct DNSServersTests {
     private static let zone = """
         $ORIGIN dns.test.
@@ -50,7 +51,9 @@ struct DNSServersTests {
         let port: UInt16
         let folder: TemporaryFolder
 
-        init(upstream: (NameServer) throws -> NameServer? = { _ in nil }) throws {
+        /// - Parameter timeout: the longest there is, where nobody shall be late; shorter where somebody is dead.
+        /// - Parameter upstream: what stands between Unbound and postern-dns.
+        init(timeout: String = "10s", upstream: (NameServer) throws -> NameServer? = { _ in nil }) throws {
             let good = try NameServer.signed("dns.test", DNSServersTests.zone)
             let bad = try NameServer.signed("bogus.test", DNSServersTests.bogus)
             signed = [("dns.test", good.text), ("bogus.test", bad.text.replacing("p=none", with: "p=evil"))]
@@ -74,6 +77,7 @@ struct DNSServersTests {
                 directory = "\(folder.path)"
                 [dns]
                 upstream = ["127.0.0.1:\(last?.port ?? unbound.port)"]
+                timeout = "\(timeout)"
                 ttl_min = "1s"
 
                 """)
@@ -136,7 +140,7 @@ struct DNSServersTests {
                 "/usr/bin/dnsperf",
                 [
                     "-s", "127.0.0.1", "-p", "\(chain.port)", "-m", transport, "-d", file.path, "-n", "100", "-c", "4",
-                    "-q", "4", "-t", "30",
+                    "-q", "4", "-t", "600",
                 ])
             #expect(
                 run.text.contains("Queries completed:    \(100 * questions.count) (100.00%)"),
@@ -149,7 +153,7 @@ struct DNSServersTests {
     @Test(
         "the zone's servers die: what mail's authenticity hangs on is used stale, the rest is SERVFAIL; all comes back")
     func zoneDies() throws {
-        let chain = try Chain()
+        let chain = try Chain(timeout: "1500ms")
         let policy = ["_dmarc.short.dns.test", "TXT"]
         #expect(try chain.said(chain.port, policy).contains("NOERROR"))
         chain.nsd.stop()
@@ -166,7 +170,7 @@ struct DNSServersTests {
 
     @Test("the resolver dies and comes back: what is kept is answered meanwhile, the rest again")
     func resolverDies() throws {
-        let chain = try Chain()
+        let chain = try Chain(timeout: "1500ms")
         #expect(try chain.said(chain.port, ["dns.test", "MX"]).contains("NOERROR"))
         chain.unbound.stop()
         #expect(try chain.said(chain.port, ["dns.test", "MX"]).contains("NOERROR"))

@@ -138,6 +138,8 @@ extension EndToEnd {
             let reload = try #require(
                 text.split(separator: "\n").first { $0.hasPrefix("after changes to Postfix: ") }, "\(text)")
             try host.shell(String(reload.dropFirst(26)))
+            // master(8) starts smtpd by the old master.cf until it has seen the signal.
+            try host.postfix.await(line: "the reload") { $0.service == "master" && $0.text.hasPrefix("reload ") }
             let mended = try host.doctor()
             #expect(mended.serious.isEmpty, "\(mended.findings)")
 

@@ -7,7 +7,7 @@ import PostfixHarness
 import TestSupport
 import Testing
 
-@Suite("stop of a milter") struct DrainTests {
+@Suite("stop of a milter", .onOwnThreads) struct DrainTests {
     static func holder(_ program: String) throws -> ActivationTests.Holder {
         let holder = try ActivationTests.Holder(
             program, name: "milter", key: String(program.dropFirst("postern-".count)))

@@ -22,8 +22,8 @@ final class DrillHost: @unchecked Sendable {
         settings.mainLines += [
             """
             smtpd_recipient_restrictions = reject_unauth_destination,
-                check_policy_service { unix:postern/policy.sock, timeout=12s, default_action=DUNNO },
-                check_policy_service { unix:postern/rate.sock, timeout=5s, default_action=DUNNO }
+                check_policy_service { unix:postern/policy.sock, timeout=100s, default_action=DUNNO },
+                check_policy_service { unix:postern/rate.sock, timeout=100s, default_action=DUNNO }
             """,
             "local_header_rewrite_clients =", "smtpd_error_sleep_time = 0",
         ]
@@ -126,7 +126,8 @@ final class DrillHost: @unchecked Sendable {
             for name in try FileManager.default.subpathsOfDirectory(atPath: folder.file(top).path) {
                 var status = stat()
                 guard lstat(folder.file("\(top)/\(name)").path, &status) == 0 else { continue }
-                if status.st_mode & S_IFMT == S_IFREG {
+                // What is being written beside its place is gone in a moment.
+                if status.st_mode & S_IFMT == S_IFREG, !name.hasSuffix(".new") {
                     found["\(top)/\(name)"] = [status.st_mode & 0o7777, status.st_uid, status.st_gid]
                 }
             }

@@ -5,7 +5,7 @@ import Testing
 
 @testable import PostfixHarness
 
-@Suite("a private Postfix", .enabled(if: PostfixInstance.isAvailable, "needs root and Postfix"))
+@Suite("a private Postfix", .onOwnThreads, .enabled(if: PostfixInstance.isAvailable, "needs root and Postfix"))
 struct HarnessTests {
     static let letter = Message.octets(
         """

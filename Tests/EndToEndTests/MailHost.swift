@@ -9,7 +9,7 @@ import Testing
 
 /// Every test through Postfix is nested in this suite. The suites in it run beside each other, each one's own tests one
 /// after another: an instance is heavy, and this machine may be small.
-@Suite("end to end", .onOwnThreads(3), .enabled(if: PostfixInstance.isAvailable, "needs root and Postfix"))
+@Suite("end to end", .onOwnThreads, .enabled(if: PostfixInstance.isAvailable, "needs root and Postfix"))
 struct EndToEnd {}
 
 final class MailHost: Sendable {
@@ -47,7 +47,6 @@ final class MailHost: Sendable {
     var configurationPath: String { folder.file("postern.toml").path }
     /// `--resolver` for the CLI.
     var resolver: String { "unix:\(folder.file("run/dns.sock").path)" }
-    var keysFolder: String { folder.file("keys").path }
 
     private static func configuration(folder: String, postfix: PostfixInstance) -> String {
         """

@@ -25,10 +25,13 @@ extension EndToEnd {
         func page() throws {
             let host = try MetricsHost.shared()
             // Keys and DNS lists are looked at by threads of their own.
-            try Await.until("the key's record") {
-                try host.postern(["metrics", "--once"]).text.contains("postern_dkim_key_published{")
+            let page = try Await.value("the page of all daemons, with the key's record") {
+                let page = try host.postern(["metrics", "--once"])
+                let isWhole = MetricsHost.daemonNames.allSatisfy {
+                    page.text.contains("\npostern_up{daemon=\"\($0)\"} 1\n")
+                }
+                return isWhole && page.text.contains("postern_dkim_key_published{") ? page : nil
             }
-            let page = try host.postern(["metrics", "--once"])
             #expect(page.status == 0 && page.errors.isEmpty)
             let checked = try Prometheus.promtool(["check", "metrics"], input: page.output)
             #expect(checked.status == 0 && checked.text.isEmpty && checked.errors.isEmpty, "\(checked)")
@@ -103,7 +106,7 @@ extension EndToEnd {
                 #expect(!asked.contains("$"), "\(title): \(query)")
                 var last: [Prometheus.Result] = []
                 do {
-                    try Await.until("data", within: .seconds(30)) {
+                    try Await.until("data") {
                         last = try prometheus.query(asked)
                         return last.contains { $0.value.isFinite }
                     }
@@ -118,6 +121,12 @@ extension EndToEnd {
             let host = try MetricsHost()
             try host.sendMail()
             func value(_ query: String) throws -> Double? { try host.prometheus.query(query).first?.value }
+            // A scrape that is late on a busy machine leaves nothing to ask for until the next one.
+            func awaitValue(_ query: String, _ condition: (Double) -> Bool) throws {
+                try Await.until(query, context: { "\((try? host.prometheus.query(query)) ?? [])" }) {
+                    try value(query).map(condition) == true
+                }
+            }
             // Three of ours; a stranger's two, of which one is signed.
             for (query, count) in [
                 ("postern_dkim_messages_total{verdict=\"signed\"}", 3),
@@ -128,19 +137,17 @@ extension EndToEnd {
                 ("postern_policy_dnsbl_listings_total{list=\"bl.example.org\"}", 1),
                 ("postern_store_working{store=\"limits\"}", 1),
             ] as [(String, Double)] {
-                try Await.until(query, context: { "\((try? host.prometheus.query(query)) ?? [])" }) {
-                    try value(query) == count
-                }
+                try awaitValue(query) { $0 == count }
             }
-            #expect(try value("sum(postern_rate_over_total)") ?? 0 >= 1)
+            try awaitValue("sum(postern_rate_over_total)") { $0 >= 1 }
             host.daemons["postern-rate"]?.kill()
-            try Await.until("postern-rate to be down") { try value("postern_up{daemon=\"postern-rate\"}") == 0 }
-            #expect(try value("sum(postern_up)") == 4)
-            // Rules are evaluated at times of their own.
-            try Await.until("the alert") { try value("ALERTS{alertname=\"PosternDown\", alertstate=\"pending\"}") == 1 }
+            try awaitValue("postern_up{daemon=\"postern-rate\"}") { $0 == 0 }
+            try awaitValue("sum(postern_up)") { $0 == 4 }
+            // Rules are evaluated at times of their own. Pending, or firing if it took that long to look.
+            try awaitValue("count(ALERTS{alertname=\"PosternDown\"})") { $0 >= 1 }
             // The rules could all be evaluated.
-            try Await.until("rules to be evaluated") { try value("sum(prometheus_rule_evaluations_total)") ?? 0 > 0 }
-            #expect(try value("sum(prometheus_rule_evaluation_failures_total)") == 0)
+            try awaitValue("sum(prometheus_rule_evaluations_total)") { $0 > 0 }
+            try awaitValue("sum(prometheus_rule_evaluation_failures_total)") { $0 == 0 }
         }
 
         @Test("promtool finds no fault with the rules, and their tests pass; each alert has one")

@@ -1,4 +1,4 @@
-// The end-to-end tests wait for real programs, and block while they do. On Swift's own threads, of which there are as many
+// Tests with real programs wait for them, and block while they do. On Swift's own threads, of which there are as many
 // as cores, they would keep every other test of the process from running; so they have some of their own.
 
 import Dispatch
@@ -18,8 +18,8 @@ struct OwnThreads: SuiteTrait, TestScoping {
 }
 
 extension Trait where Self == OwnThreads {
-    /// - Parameter count: how many tests may block at a time.
-    static func onOwnThreads(_ count: Int) -> OwnThreads { OwnThreads(executor: BlockingExecutor(threads: count)) }
+    /// All suites that say so have the same few threads: a machine may be small.
+    static var onOwnThreads: OwnThreads { OwnThreads(executor: .shared) }
 }
 
 private final class BlockingExecutor: TaskExecutor {
@@ -29,6 +29,7 @@ private final class BlockingExecutor: TaskExecutor {
         var idle = 0
     }
 
+    static let shared = BlockingExecutor(threads: 4)
     private let state = Mutex(State())
     private let arrivals = DispatchSemaphore(value: 0)
     private let maxThreads: Int

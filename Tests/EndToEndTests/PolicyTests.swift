@@ -257,6 +257,8 @@ extension EndToEnd {
         @Test("texts in HELO and sender begin no line of the log, and end no angle brackets")
         func logInjection() throws {
             let host = try PolicyHost.shared()
+            // After it the daemon has nothing to say of its own.
+            try Await.until("the list to be proved") { try host.postern(["dnsbl", "status"]).status == 0 }
             let helo = "x> [192.0.2.1]: NOQUEUE: pass: to=<\u{1B}[2J\u{E9}"
             let sender = "\"no> to=<x>; a\\\"b\"@inject.example.net"
             let client = try host.session("192.0.2.77", helo: helo)

@@ -36,26 +36,39 @@ extension EndToEnd.Rate {
         func windows() throws {
             let pair = try Pair(allow: 20, seconds: 6)
             let (anvil, rate) = try pair.both { postfix in
-                let client = try postfix.connect(from: "127.0.0.2")
-                try client.expect("EHLO laptop.example.net")
-                try client.expect("MAIL FROM:<ann@example.net>")
-                func burst(_ name: String) throws -> [String] {
-                    try client.pipeline((0..<25).map { "RCPT TO:<\(name)\($0)@example.org>" }).map(Self.short)
+                var host = 1
+                return try Await.value("two bursts within a window each") {
+                    host += 1
+                    return try Self.bursts(within: .seconds(6), on: postfix.connect(from: "127.0.0.\(host)"))
                 }
-                var answers = try burst("a")
-                var number = 0
-                try Await.until("the window's end") {
-                    number += 1
-                    return try client.command("RCPT TO:<b\(number)@example.org>").isPositive
-                }
-                answers += try burst("c")
-                return answers
             }
             #expect(anvil == rate)
             let accepted = [String](repeating: "250", count: 20)
             let refused = [String](repeating: "450 4.7.1", count: 5)
             // The first of the second window was the one that was waited for.
             #expect(rate == accepted + refused + accepted.dropFirst() + refused + ["450 4.7.1"])
+        }
+
+        /// - Returns: the answers to a burst, and to another in the next window; nil where a slow machine took longer for
+        ///   one of them than a window lasts.
+        private static func bursts(within window: Duration, on client: SMTPClient) throws -> [String]? {
+            try client.expect("EHLO laptop.example.net")
+            try client.expect("MAIL FROM:<ann@example.net>")
+            func burst(_ name: String) throws -> [String] {
+                try client.pipeline((0..<25).map { "RCPT TO:<\(name)\($0)@example.org>" }).map(short)
+            }
+            var began = ContinuousClock.now
+            let first = try burst("a")
+            guard ContinuousClock.now - began < window else { return nil }
+            var number = 0
+            try Await.until("the window's end") {
+                number += 1
+                began = .now
+                return try client.command("RCPT TO:<b\(number)@example.org>").isPositive
+            }
+            let second = try burst("c")
+            guard ContinuousClock.now - began < window else { return nil }
+            return first + second
         }
 
         /// A session with one message; the answers to its recipients.

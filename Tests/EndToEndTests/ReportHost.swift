@@ -90,13 +90,13 @@ final class ReportHost: Sendable {
             [
                 "-m", "\(count)", "-s", "4", "-f", from, "-t", "bo@example.org", "-M", "mx.example.net",
                 "inet:127.0.0.1:\(try postfix.port())",
-            ], within: .seconds(300))
+            ])
         guard result.status == 0 else { throw HarnessError("smtp-source: \(result.errors)") }
     }
 
     /// Waits until so many messages have left the queue.
     func awaitEnd(of count: Int) throws {
-        try Await.until("the end of \(count) messages", within: .seconds(300)) {
+        try Await.until("the end of \(count) messages") {
             postfix.logLines.count { $0.service == "qmgr" && $0.text.hasSuffix(": removed") } >= count
         }
     }
@@ -129,7 +129,6 @@ final class ReportHost: Sendable {
 
     func postern(_ arguments: [String]) throws -> ProgramResult {
         try Program.run(
-            try Products.path("postern"), arguments + ["--config", folder.file("postfix.toml").path, "--log"] + logs(),
-            within: .seconds(300))
+            try Products.path("postern"), arguments + ["--config", folder.file("postfix.toml").path, "--log"] + logs())
     }
 }

@@ -6,7 +6,7 @@ import Glibc
 import PostfixHarness
 import Testing
 
-@Suite("backups, killed at every step") struct BackupCrashTests {
+@Suite("backups, killed at every step", .onOwnThreads) struct BackupCrashTests {
     /// More calls than a run makes.
     private static let maxCalls = 2000
 

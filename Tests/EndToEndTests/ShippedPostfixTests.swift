@@ -4,7 +4,9 @@ import Foundation
 import PostfixHarness
 import Testing
 
-@Suite("contrib/postfix, the daemons down", .enabled(if: PostfixInstance.isAvailable, "needs root and Postfix"))
+@Suite(
+    "contrib/postfix, the daemons down", .onOwnThreads,
+    .enabled(if: PostfixInstance.isAvailable, "needs root and Postfix"))
 struct ShippedPostfixTests {
     static let forged = Message.octets(
         """

@@ -63,8 +63,7 @@ extension EndToEnd {
 
             func postern(_ words: String...) throws -> ProgramResult {
                 try Program.run(
-                    try Products.path("postern"), words + ["--config", folder.file("postern.toml").path],
-                    within: .seconds(300))
+                    try Products.path("postern"), words + ["--config", folder.file("postern.toml").path])
             }
 
             /// What postern-policy has answered to a client's first or later try.
