@@ -130,8 +130,57 @@ import Testing
                     + "SigningTable example.com=k1,example.com=k2\nCanonicalization relaxed/relaxed\n",
                 toml: ["selector = \"a\""], leftOut: ["no line of the SigningTable", "tried before"]),
             Row(text: "KeyTable k1=example.com:a:/a\n", leftOut: ["expected a SigningTable"]),
+            // A file of another's making, whose controls TOML takes in no comment, and no shell either.
+            Row(text: "Mode x\u{1}\ry\u{7F}z\n", toml: ["verify = false  # Mode x\\x01\\x0Dy\\x7Fz\n"]),
+            Row(
+                text: "Domain example.com\nSelector s\nKeyFile /a\u{1}\rb\nCanonicalization relaxed/relaxed\n",
+                leftOut: ["without control characters"]),
+            Row(
+                text:
+                    "KeyTable k=example.com:s:/k\nSigningTable *@example.com=k,example.com=k\nCanonicalization relaxed\n",
+                toml: ["from = [\"*@example.com\"]"], leftOut: ["a refile: alone"]),
+            Row(text: "OversignHeaders from, subject\nRemoveARAll no\n"),
+            Row(
+                text: "OversignHeaders From,X-Foo\nRemoveARAll yes\n", leftOut: ["X-Foo is not", "strip_authserv_ids"]),
         ])
     func opendkim(row: Row) { Self.check(Self.opendkim(row.text), row) }
+
+    @Test("passwords in settings are told to nobody")
+    func secrets() {
+        let settings = Self.opendkim(
+            "KeyTable dsn:mysql://ann:hunter2@db/t\nSigningTable ldap://ann:hunter2@db/x\nLDAPBindPassword hunter2\n")
+        #expect(settings.leftOut.map(\.line.text) == ["KeyTable dsn:...", "SigningTable ldap:...", "LDAPBindPassword ..."])
+        #expect(!"\(settings)".contains("hunter2"))
+    }
+
+    @Test("only of a key that is in the configuration a command makes a copy")
+    func copies() {
+        let keys = ImportedKeys(folder: "/etc/postern/keys")
+        let text =
+            "KeyTable a=../../x:s:/a,b=example.com:../s:/b,c=example.com:s:/c\n"
+            + "SigningTable example.com=a,.example.com=b,ann@example.com=c\nMultipleSignatures yes\n"
+        let settings = OpenDKIMSettings.settings(of: Array(text.utf8), file: "f", keys: keys) {
+            name throws(ImportRefusal) in throw ImportRefusal(reason: name)
+        }
+        #expect(settings.leftOut.count == 2, "\(settings.leftOut)")
+        let commands = settings.toml.split(separator: "\n").filter { $0.hasPrefix("# run: ") }
+        #expect(
+            commands == [
+                "# run: install -D -m 0400 -o postern-dkim -g postern-dkim /c /etc/postern/keys/example.com/s.pem"
+            ])
+    }
+
+    @Test("ten thousand domains: each line is compared with those that have to do with it")
+    func manyDomains() {
+        let count = 10_000
+        let signing = (0..<count).map { "*@d\($0).example k\($0)\n*@*.d\($0).example k\($0)\n" }.joined()
+        var tables = ImportedTables()
+        let entries = ParameterLine.lines(of: Array(signing.utf8), file: "s").map {
+            DataSetEntry(key: $0.name, value: $0.value, line: $0.line)
+        }
+        #expect(SigningLine.lines(of: entries, .patterns, isMultiple: false, &tables).count == 2 * count)
+        #expect(tables.leftOut == [] && tables.warnings == [])
+    }
 
     @Test("what Debian's opendkim package brings is carried over but for its socket")
     func debianOpenDKIM() throws {
@@ -193,6 +242,11 @@ import Testing
                     + "TempError_Defer = False\n\nskip_addresses = 127.0.0.0/8,::ffff:127.0.0.0/104,::1\n",
                 toml: ["[spf]\non_fail = \"reject\""], leftOut: ["HELO name"], warned: ["forwarded mail"]),
             Row(text: "", toml: ["on_fail = \"reject\""], warned: ["forwarded mail"]),
+            // Debian's sample with all options.
+            Row(
+                text:
+                    "Mail_From_reject = False\nAuthserv_Id = HEADER\nMock = False\nSocket = local:/x\nInternalHosts = 10.0.0.1\n",
+                leftOut: ["Header_Type = AR", "listen.dmarc", "host] networks"]),
             Row(text: "Mail_From_reject = False\nHELO_reject = False\n"),
             Row(
                 text: "Mail_From_reject = Softfail\nPermError_reject = True\nTempError_Defer = True\nTestOnly = 0\n",
@@ -204,7 +258,8 @@ import Testing
                 text: "Mail_From_reject = SPF_Not_Pass\n", toml: ["on_softfail"], leftOut: ["neutral"],
                 warned: ["forwarded"]),
             Row(
-                text: "Mail_From_reject = No_Check\nWhitelist = 192.0.2.0/31,198.51.100.7\nAuthserv_Id = mx.example\n",
+                text: "Mail_From_reject = No_Check\nWhitelist = 192.0.2.0/31,198.51.100.7\nAuthserv_Id = mx.example\n"
+                    + "Header_Type = AR\n",
                 toml: ["relays = [\"192.0.2.0/31\", \"198.51.100.7/32\"]", "authserv_id = \"mx.example\""],
                 warned: ["[[dmarc.exception]]"]),
             Row(
@@ -241,6 +296,21 @@ import Testing
     func postgrey(row: Row) {
         let options = PostgreySettings(Array(row.text.utf8), file: "/etc/default/postgrey")
         Self.check(PostgreyWhitelist.settings(of: [], options), row)
+    }
+
+    @Test("a value may be a word of its own, and a whitelist that cannot be read is told")
+    func postgreyWords() {
+        let text = "POSTGREY_OPTS=\"--inet 10023 -d --delay 60 --retry-window 12H --whitelist-clients /gone --user\"\n"
+        let settings = ImportPostgrey.settings(of: Array(text.utf8), name: "d", exists: { _ in true }) {
+            name throws(ImportRefusal) in throw ImportRefusal(reason: "cannot read \(name)")
+        }
+        Self.check(
+            settings,
+            Row(text: text, toml: ["delay = \"60s\"", "retry_within = \"12h\""], leftOut: ["cannot read /gone"]))
+        let usual = ImportPostgrey.settings(
+            of: [], name: "d", exists: { $0.hasSuffix("clients.local") },
+            reading: { name throws(ImportRefusal) in throw ImportRefusal(reason: "cannot read \(name)") })
+        #expect(usual.leftOut.map(\.text) == ["cannot read /etc/postgrey/whitelist_clients.local"])
     }
 
     @Test("postgrey's lists come below its options")
@@ -352,7 +422,8 @@ import Testing
                     + "id=8; action=ask(127.0.0.1:10023)\nid=9; sender=~(?=a); action=reject\nid=10; action=WARN x\n"
                     + "id=11; recipient==a@b.example; action=rate(client_address/1/60/450 x)\nnothing\n",
                 leftOut: [
-                    "no action like it: jump", "compares so: HIT", "compared with another", "without an action",
+                    "no rule jumps: the rules up to R2", "compares so: HIT", "compared with another",
+                    "without an action",
                     "added up in [dnsbl]", "several negations", "a macro that is defined", "action = \"greylist\"",
                     "rule.sender", "no action like it: WARN", "no condition recipient", "expected items",
                 ]),
@@ -362,17 +433,41 @@ import Testing
         Self.check(settings, row)
     }
 
+    @Test("macros that stand for any amount of text end, and rules beyond their bound are told")
+    func postfwdBounds() {
+        let bomb = (0..<12).map { number in
+            "&&A\(number) { "
+                + String(repeating: number == 0 ? "sender==x; " : "&&A\(number - 1); ", count: 10) + "}\n"
+        }.joined()
+        let settings = PostfwdRules.settings(of: Array((bomb + "id=x; &&A11; action=DUNNO\n").utf8), file: "f")
+        #expect(settings.toml == "")
+        #expect(settings.leftOut.first?.text.contains("65536 octets in a rule") == true, "\(settings.leftOut)")
+        let text = String(repeating: "id=x; action=score(a)\n", count: PostfwdRuleset.maxRules + 1)
+        #expect(PostfwdRules.settings(of: Array(text.utf8), file: "f").leftOut.count == PostfwdRuleset.maxRules + 1)
+    }
+
+    @Test("of a rule that is left out nothing else is told")
+    func postfwdWarnings() {
+        let text = "id=x; HIT_a=>2; action=REJECT $$helo_name\nid=y; sender==a@b.example; action=OK\n"
+        Self.check(
+            PostfwdRules.settings(of: Array(text.utf8), file: "f"),
+            Row(text: text, toml: ["name = \"y\""], leftOut: ["compares so"], warned: ["still does"]))
+    }
+
     @Test("mutated settings of peers never trap, and what is printed is always read")
     func mutated() {
         let texts = [
             "KeyTable /etc/dkim/keys\nSigningTable refile:/etc/dkim/signing\nInternalHosts /etc/dkim/trusted\nSignatureTTL 5\n",
+            "Mode s\nDomain example.com\nSelector s\nKeyFile /k\nAuthservID x\n",
             "RejectFailures true\nIgnoreHosts /etc/dkim/trusted\n",
             "Mail_From_reject = Softfail\nWhitelist = 192.0.2.0/31\n",
             "POSTGREY_OPTS=\"--delay=60 --max-age=14 --retry-window=12h\"\n",
             "smtpd_client_message_rate_limit = 30\nanvil_rate_time_unit=1h\n",
             "&&A { client_name==unknown }\nid=R1; &&A; sender!=a; size>=5; action=rate(sender/5/60/450 x)\nid=2; rbl=a.b; action=reject\n",
         ]
-        let tokens = ["!!", "$$", "&&", ";", "/", "==", "\"", "\\", "(", "%", "@", "*", "{", "\u{0}", "é"].map {
+        let tokens = [
+            "!!", "$$", "&&", ";", "/", "==", "\"", "\\", "(", "%", "@", "*", "{", "\u{0}", "\u{1}", "\r", "é",
+        ].map {
             Array($0.utf8)
         }
         Mutations.of(texts.map { Array($0.utf8) }, tokens: tokens, count: 300, seed: 11) { octets in

@@ -65,7 +65,7 @@ struct ImportAll: Subcommand {
         let read = place.reader(in: surroundings)
         func octets(_ path: String) -> [UInt8]? {
             // Who has no such program has no such file.
-            guard Files.exists((place.root ?? "") + path) else { return nil }
+            guard place.exists(path) else { return nil }
             do throws(ImportRefusal) { return try read(path) } catch {
                 notes.append("warning: \(error.reason)")
                 return nil
@@ -85,7 +85,8 @@ struct ImportAll: Subcommand {
         if let text = octets(spf) { merged.add(PolicydSPFSettings.settings(of: text, file: spf), of: "policyd-spf") }
         let postgrey = "/etc/default/postgrey"
         if let text = octets(postgrey) {
-            merged.add(try ImportPostgrey.settings(of: text, name: postgrey, reading: read), of: "postgrey")
+            merged.add(
+                ImportPostgrey.settings(of: text, name: postgrey, exists: place.exists, reading: read), of: "postgrey")
         }
         if place.root == nil || postfixConfig != nil { addPostfix(&merged, &notes) }
         guard !merged.peers.isEmpty else {

@@ -12,6 +12,9 @@ struct ImportRoot: ParsableArguments {
             "Look for files that it names below this folder, such as another host's.", valueName: "folder"))
     var root: String?
 
+    /// Whether there is such a file.
+    func exists(_ name: String) -> Bool { Files.exists((root ?? "") + name) }
+
     /// Reads a file that a setting names.
     func reader(in surroundings: Surroundings) -> (String) throws(ImportRefusal) -> [UInt8] {
         { name throws(ImportRefusal) in
@@ -161,24 +164,27 @@ struct ImportPostgrey: FileImport {
     @OptionGroup var place: ImportRoot
     @Argument(help: "A file with POSTGREY_OPTS; - for standard input.") var file = "/etc/default/postgrey"
 
-    func settings(of octets: [UInt8], name: String, in surroundings: Surroundings) throws(CommandFailure)
-        -> ImportedSettings
-    {
-        try Self.settings(of: octets, name: name, reading: place.reader(in: surroundings))
+    func settings(of octets: [UInt8], name: String, in surroundings: Surroundings) -> ImportedSettings {
+        Self.settings(of: octets, name: name, exists: place.exists, reading: place.reader(in: surroundings))
     }
 
     static func settings(
-        of octets: [UInt8], name: String, reading read: (String) throws(ImportRefusal) -> [UInt8]
-    ) throws(CommandFailure) -> ImportedSettings {
-        let options = PostgreySettings(octets, file: name)
-        let named = options.whitelists
+        of octets: [UInt8], name: String, exists: (String) -> Bool,
+        reading read: (String) throws(ImportRefusal) -> [UInt8]
+    ) -> ImportedSettings {
+        var options = PostgreySettings(octets, file: name)
         var files: [PostgreyWhitelist.File] = []
-        for (path, kind) in named.isEmpty ? PostgreySettings.usualWhitelists : named {
+        for (path, kind, line) in options.whitelists {
             do throws(ImportRefusal) {
                 files.append(PostgreyWhitelist.File(name: path, kind: kind, octets: try read(path)))
-            } catch {
-                // Of the usual ones not all need be there.
-                guard named.isEmpty else { throw CommandFailure(.unavailable, error.reason) }
+            } catch { options.leave(line, error.reason) }
+        }
+        if options.whitelists.isEmpty {
+            // Not all of them need be there.
+            for (path, kind) in PostgreySettings.usualWhitelists where exists(path) {
+                do throws(ImportRefusal) {
+                    files.append(PostgreyWhitelist.File(name: path, kind: kind, octets: try read(path)))
+                } catch { options.leave(ImportedLine(file: path, number: 1, text: "(all)"), error.reason) }
             }
         }
         return PostgreyWhitelist.settings(of: files, options)

@@ -4,21 +4,28 @@
 /// What an import says of key files.
 struct ImportedKeys {
     /// Where copies shall lie, an absolute path; nil: keys stay where they are.
-    var folder: String?
+    let folder: String?
     /// Before the names that settings have, as `--root` says.
-    var root = ""
+    let root: String
     /// One command for each copy.
     private(set) var commands: [String] = []
+    private var known: Set<String> = []
+
+    init(folder: String? = nil, root: String = "") { (self.folder, self.root) = (folder, root) }
 
     /// The file that the configuration names for a key.
-    mutating func place(of file: String, _ domain: String, _ selector: String) -> String {
-        guard let folder else { return file }
-        let copy = "\(folder)/\(domain)/\(selector).pem"
+    func place(of file: String, _ domain: String, _ selector: String) -> String {
+        folder.map { "\($0)/\(domain)/\(selector).pem" } ?? file
+    }
+
+    /// Adds the command that copies a key which is in the configuration. Of one that was refused there is none: root runs
+    /// these, and names that nobody has judged lead anywhere.
+    mutating func copy(_ file: String, _ domain: String, _ selector: String) {
+        guard folder != nil else { return }
         let command =
             "install -D -m 0400 -o postern-dkim -g postern-dkim \(PostfixEdit.quoted(root + file)) "
-            + PostfixEdit.quoted(copy)
-        if !commands.contains(command) { commands.append(command) }
-        return copy
+            + PostfixEdit.quoted(place(of: file, domain, selector))
+        if known.insert(command).inserted { commands.append(command) }
     }
 
     /// Comment lines, of which those that begin with `run: ` are for a shell.

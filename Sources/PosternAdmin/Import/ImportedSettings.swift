@@ -11,6 +11,9 @@ struct ImportedLine: Hashable, Sendable {
     let number: Int
     /// What stands there, or the part of it that is meant; for lines that tell of it, without query keys.
     let text: String
+
+    /// The line with other words for what is meant.
+    func named(_ text: String) -> ImportedLine { ImportedLine(file: file, number: number, text: text) }
 }
 
 /// What is to be said about a line.

@@ -26,7 +26,8 @@ struct ImportedTables {
             leave(line, problem)
             return
         }
-        let text = why.isEmpty ? assignment : "\(assignment)  # \(why)"
+        // TOML 1.0, "Comment": no controls but tab; what stands here was read from somebody's file.
+        let text = why.isEmpty ? assignment : "\(assignment)  # \(LogText.escaped(Array(why.utf8)))"
         guard let index = tables.firstIndex(where: { $0.name == name && !$0.isArray }) else {
             tables.append(Table(name: name, isArray: false, lines: [text]))
             return
@@ -37,13 +38,18 @@ struct ImportedTables {
     }
 
     /// One more `[[name]]`.
-    mutating func append(_ name: String, _ assignments: [(key: String, value: String)], from line: ImportedLine) {
+    /// - Returns: whether it was taken.
+    @discardableResult
+    mutating func append(
+        _ name: String, _ assignments: [(key: String, value: String)], from line: ImportedLine
+    ) -> Bool {
         let lines = assignments.map { "\($0.key) = \($0.value)" }
         if let problem = Self.problem(in: "[[\(name)]]\n" + lines.joined(separator: "\n") + "\n") {
             leave(line, problem)
-            return
+            return false
         }
         tables.append(Table(name: name, isArray: true, lines: lines))
+        return true
     }
 
     mutating func leave(_ line: ImportedLine, _ reason: String) {
@@ -53,6 +59,9 @@ struct ImportedTables {
     mutating func warn(_ line: ImportedLine, _ text: String) {
         warnings.append(ImportRemark(line: line, text: text))
     }
+
+    /// What was warned of since there were so many: of a line that then was left out it says nothing more.
+    mutating func takeBackWarnings(after count: Int) { warnings.removeLast(max(0, warnings.count - count)) }
 
     /// - Parameter head: comment lines above all.
     func settings(head: [String]) -> ImportedSettings {

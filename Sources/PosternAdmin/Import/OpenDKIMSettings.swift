@@ -1,6 +1,7 @@
 // opendkim.conf with its KeyTable, SigningTable and lists of hosts as `[dkim]`, `[[dkim.key]]` and `[host]`: the same
 // mail gets signatures of the same domains and selectors. Source: opendkim.conf(5), OpenDKIM 2.11.
 
+internal import PosternAuth
 internal import PosternMail
 
 struct OpenDKIMSettings {
@@ -41,7 +42,10 @@ struct OpenDKIMSettings {
             let (kind, entries) = try OpenDKIMDataSet.entries(of: parameter, reading: read)
             return (parameter, kind, entries)
         } catch {
-            tables.leave(parameter.line, error.reason)
+            // The name of a database holds its password: dsn:mysql://user:password@host/…
+            let kind = parameter.value.prefix { $0 != ":" }
+            let isNamed = parameter.value.contains("://")
+            tables.leave(isNamed ? parameter.line.named("\(parameter.name) \(kind):...") : parameter.line, error.reason)
             return nil
         }
     }
@@ -139,6 +143,15 @@ struct OpenDKIMSettings {
         if let seconds = take("SignatureTTL") {
             tables.set("dkim", "expire", ImportedSettings.quoted(seconds.value + "s"), from: seconds.line)
         }
+        if let (parameter, _, entries) = entries("OversignHeaders") {
+            // Ours are oversigned, the optional ones where they are in the message.
+            let ours = Set(DKIMSigning.defaultFields.map { Array($0.name.utf8).asciiLowercased })
+            let others = entries.map(\.key).filter { !ours.contains(Array($0.utf8).asciiLowercased) }
+            if let first = others.first {
+                tables.leave(
+                    parameter.line, "\(first) is not among the fields that are signed; say [dkim] sign_header_fields")
+            }
+        }
         if let (parameter, _, entries) = entries("SignHeaders") {
             let names = entries.map(\.key)
             if names.contains(where: { $0 == "*" || $0.hasPrefix("+") || $0.hasPrefix("-") }) {
@@ -159,12 +172,14 @@ struct OpenDKIMSettings {
             return false
         }
         let lines = SigningLine.lines(of: signing.2, signing.1, isMultiple: isMultiple, &tables)
-        for line in lines where !keys.contains(where: { $0.key == line.keyName }) {
+        let names = Set(keys.map(\.key))
+        let linesByName = Dictionary(grouping: lines, by: \.keyName)
+        for line in lines where !names.contains(line.keyName) {
             tables.leave(line.line, "expected the name of a key of the KeyTable, found \(line.keyName)")
         }
         var isSigning = false
         for key in keys {
-            let own = lines.filter { $0.keyName == key.key }
+            let own = linesByName[key.key] ?? []
             let parts = key.value.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
             guard parts.count == 3 else {
                 tables.leave(key.line, "expected DOMAIN:SELECTOR:FILE after the key's name")
@@ -196,13 +211,19 @@ struct OpenDKIMSettings {
     private mutating func append(
         _ domain: String, _ selector: String, _ file: String, _ from: [String], _ line: ImportedLine
     ) {
-        tables.append(
+        // A command names it too, in a comment and for a shell.
+        guard file.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F && $0 != "\u{FFFD}" }) else {
+            tables.leave(line, "expected a file's name in UTF-8 and without control characters")
+            return
+        }
+        let isTaken = tables.append(
             "dkim.key",
             [
                 ("domain", ImportedSettings.quoted(domain)), ("selector", ImportedSettings.quoted(selector)),
                 ("file", ImportedSettings.quoted(keys.place(of: file, domain, selector))),
                 ("from", ImportedTables.list(from)),
             ], from: line)
+        if isTaken { keys.copy(file, domain, selector) }
     }
 
     private static func once(_ texts: [String]) -> [String] {
@@ -217,7 +238,7 @@ struct OpenDKIMSettings {
         "alwaysaddarheader", "autorestart", "autorestartcount", "autorestartrate", "background", "basedirectory",
         "changerootdirectory", "clockdrift", "diagnosticdirectory", "disablecryptoinit", "dnsconnect", "dnstimeout",
         "enablecoredumps", "externalignorelist", "fixcrlf", "keeptemporaryfiles", "logresults", "logwhy", "milterdebug",
-        "noheaderb", "oversignheaders", "pidfile", "querycache", "removearall", "requiresafekeys", "resolvertracing",
+        "noheaderb", "pidfile", "querycache", "requiresafekeys", "resolvertracing",
         "signaturealgorithm", "softwareheader", "syslog", "syslogname", "syslogsuccess", "temporarydirectory",
         "testpublickeys",
         "trustanchorfile", "umask", "userid", "weaksyntaxchecks",
@@ -242,14 +263,22 @@ struct OpenDKIMSettings {
         "socket": "listens at listen.dkim; see contrib/postfix/main.cf",
     ]
 
+    /// Whose values are told to nobody.
+    private static let secrets: Set<String> = ["ldapauthname", "ldapauthuser", "ldapbindpassword", "ldapbinduser"]
+
     private mutating func tellTheRest() {
+        if let line = take("RemoveARAll"), line.truth != false {
+            tables.leave(line.line, "only results in our own names are removed; say [host] strip_authserv_ids for more")
+        }
         for parameter in parameters.values.sorted(by: { $0.line.number < $1.line.number })
         where !Self.needless.contains(parameter.key) {
             let reason =
                 parameter.key.hasPrefix("on-")
                 ? "a signature that fails is no reason to refuse mail (RFC 6376 §6.1): DMARC is"
                 : Self.reasons[parameter.key] ?? "there is nothing like it"
-            tables.leave(parameter.line, reason)
+            tables.leave(
+                Self.secrets.contains(parameter.key) ? parameter.line.named("\(parameter.name) ...") : parameter.line,
+                reason)
         }
     }
 }

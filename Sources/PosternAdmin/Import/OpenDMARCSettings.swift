@@ -91,6 +91,8 @@ enum OpenDMARCSettings {
         "domainwhitelistfile":
             "ARC seals are not believed; say [[dmarc.exception]] for a forwarder's client or signature",
         "failurereports": "no reports are sent; facts.sqlite keeps what they would hold",
+        "failurereportsbcc": "no reports are sent", "failurereportsonnone": "no reports are sent",
+        "failurereportssentby": "no reports are sent", "reportcommand": "no reports are sent",
         "historyfile": "facts.sqlite in state.directory keeps what it holds",
         "ignoremailfrom": "everybody can write a From; say [[dmarc.exception]] with a client or a signing domain",
         "ignoremailto": "whether mail is judged does not depend on its recipients",

@@ -27,8 +27,14 @@ enum PolicydSPFSettings {
         for name in ["TestOnly", "defaultSeedOnly"] {
             if let line = take(name), line.value == "0" { tables.set("spf", "shadow", "true", from: line.line) }
         }
+        let form = take("Header_Type")
         if let id = take("Authserv_Id"), id.value != "HOSTNAME" {
-            tables.set("host", "authserv_id", ImportedSettings.quoted(id.value), from: id.line)
+            // policyd-spf.conf(5): Received-SPF, unless it says otherwise. Debian's sample has HEADER here, and no AR.
+            if form?.value == "AR" {
+                tables.set("host", "authserv_id", ImportedSettings.quoted(id.value), from: id.line)
+            } else {
+                tables.leave(id.line, "policyd-spf writes it with Header_Type = AR alone; say [host] authserv_id")
+            }
         }
         var relays: [String] = []
         for name in ["skip_addresses", "Whitelist"] {
@@ -79,8 +85,8 @@ enum PolicydSPFSettings {
 
     /// About the program itself and its logs, or done here anyway.
     private static let needless: Set<String> = [
-        "Header_Type", "Hide_Receiver", "Lookup_Time", "SPF_Enhanced_Status_Codes", "Void_Limit",
-        "Whitelist_Lookup_Time", "debugLevel",
+        "Hide_Receiver", "Lookup_Time", "Mock", "PidFile", "QueueID", "SPF_Enhanced_Status_Codes", "UMask", "UserID",
+        "Void_Limit", "Whitelist_Lookup_Time", "debugLevel",
     ]
 
     private static let reasons: [String: String] = [
@@ -89,10 +95,13 @@ enum PolicydSPFSettings {
         "HELO_Whitelist": "say [[dmarc.exception]] with the forwarder's clients or signing domain",
         "HELO_pass_restriction": "say a [[rule]] with spf = [\"pass\"]",
         "Mail_From_pass_restriction": "say a [[rule]] with spf = [\"pass\"]",
+        "IntHosts": "say [host] networks", "InternalHosts": "say [host] networks",
+        "MacroList": "mail of who logged in is ours: SPF is not judged for it",
         "No_Mail": "DMARC refuses for domains that publish a policy; say a [[rule]] with sender_domain for others",
         "Per_User": "settings hold for all recipients",
         "Prospective": "ask by: postern spf --client ADDRESS --sender ADDRESS",
         "Reason_Message": "replies are our own: they name the domain and the reason",
+        "Socket": "listens at listen.dmarc; see contrib/postfix/main.cf",
         "Reject_Not_Pass_Domains": "say a [[rule]] with sender_domain and spf = [\"neutral\", \"softfail\"]",
     ]
 }

@@ -6,6 +6,8 @@ internal import PosternMail
 struct PostfwdRules {
     private var tables = ImportedTables()
     private var names: Set<String> = []
+    /// Where the search for a free name goes on, by rule.
+    private var nextNumbers: [String: Int] = [:]
     private var listedZones: Set<String> = []
 
     static func settings(of octets: [UInt8], file: String) -> ImportedSettings {
@@ -13,7 +15,11 @@ struct PostfwdRules {
         var reader = PostfwdRules()
         for remark in ruleset.leftOut { reader.tables.leave(remark.line, remark.text) }
         for rule in ruleset.rules {
-            do throws(ImportRefusal) { try reader.carry(rule) } catch { reader.tables.leave(rule.line, error.reason) }
+            let told = reader.tables.warnings.count
+            do throws(ImportRefusal) { try reader.carry(rule) } catch {
+                reader.tables.takeBackWarnings(after: told)
+                reader.tables.leave(rule.line, error.reason)
+            }
         }
         return reader.tables.settings(head: [
             "Of postfwd's rules. All rules are tried before DNS lists and limits here, wherever postfwd had those."
@@ -45,11 +51,12 @@ struct PostfwdRules {
     }
 
     private mutating func name(_ id: String) -> String {
-        var (name, number) = (id, 2)
+        var (name, number) = (id, nextNumbers[id] ?? 2)
         while !names.insert(name).inserted {
             name = "\(id) \(number)"
             number += 1
         }
+        nextNumbers[id] = number
         return name
     }
 
@@ -121,8 +128,9 @@ struct PostfwdRules {
                 reason: "no other policy service is asked; say action = \"greylist\" where it is postgrey")
         case "rate", "size", "rcpt", "rate5321", "size5321", "rcpt5321":
             try carryLimit(String(command.prefix(4)), argument, rule, items, stages)
-        case "jump", "set", "note", "wait", "mail", "sendmail", "quit":
-            throw ImportRefusal(reason: "there is no action like it: \(command)")
+        case "jump":
+            throw ImportRefusal(
+                reason: "no rule jumps: the rules up to \(argument) are tried for its mail too; give them conditions")
         default: throw ImportRefusal(reason: "there is no action like it: \(command)")
         }
     }

@@ -42,6 +42,9 @@ struct PostfwdRuleset {
     /// Macros within macros.
     private static let maxDepth = 8
     private static let maxRuleOctets = 1 << 16
+    /// Of everything that macros become: a few lines of macros within macros stand for any amount of text.
+    private static let maxExpandedOctets = 1 << 23
+    private var expandedOctets = 0
 
     init(_ octets: [UInt8], file: String) {
         for line in Self.logicalLines(octets, file) {
@@ -94,12 +97,13 @@ struct PostfwdRuleset {
         return true
     }
 
-    private func expanded(_ text: String, _ depth: Int) throws(ImportRefusal) -> String {
+    private mutating func expanded(_ text: String, _ depth: Int) throws(ImportRefusal) -> String {
         guard text.contains("&&") else { return text }
         guard depth < Self.maxDepth, text.utf8.count < Self.maxRuleOctets else {
             throw ImportRefusal(reason: "expected macros that end somewhere")
         }
         var parts: [String] = []
+        var octets = 0
         for part in text.split(separator: ";") {
             let part = trimmed(part)
             // postfwd puts a macro in wherever its name stands; as an item of its own it stands everywhere in practice.
@@ -110,14 +114,22 @@ struct PostfwdRuleset {
             guard let body = macros[part] else {
                 throw ImportRefusal(reason: "expected a macro that is defined above: \(part)")
             }
-            parts.append(try expanded(body, depth + 1))
+            let text = try expanded(body, depth + 1)
+            octets += text.utf8.count
+            expandedOctets += text.utf8.count
+            guard octets < Self.maxRuleOctets, expandedOctets < Self.maxExpandedOctets else {
+                throw ImportRefusal(
+                    reason: "expected macros that become at most \(Self.maxRuleOctets) octets in a rule and "
+                        + "\(Self.maxExpandedOctets) in all")
+            }
+            parts.append(text)
         }
         return parts.joined(separator: "; ")
     }
 
     // MARK: Rules
 
-    private func rule(_ line: ImportedLine) throws(ImportRefusal) -> PostfwdRule {
+    private mutating func rule(_ line: ImportedLine) throws(ImportRefusal) -> PostfwdRule {
         var (id, action) = ("R-\(rules.count)", String?.none)
         var items: [PostfwdItem] = []
         for part in try expanded(line.text, 0).split(separator: ";") {

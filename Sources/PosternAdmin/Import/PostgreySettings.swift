@@ -9,7 +9,7 @@ struct PostgreySettings {
     private(set) var lines: [String] = []
     private(set) var leftOut: [ImportRemark] = []
     /// Files of whitelists, with whose they are; the options' own, if they name any.
-    private(set) var whitelists: [(name: String, kind: PostgreyWhitelist.Kind)] = []
+    private(set) var whitelists: [(name: String, kind: PostgreyWhitelist.Kind, line: ImportedLine)] = []
 
     /// postgrey(8): read where the options name no others.
     static let usualWhitelists: [(name: String, kind: PostgreyWhitelist.Kind)] = [
@@ -26,21 +26,26 @@ struct PostgreySettings {
             guard text.starts(with: Array("POSTGREY_OPTS=".utf8)) else { continue }
             let words = text.dropFirst("POSTGREY_OPTS=".utf8.count).filter { ![0x22, 0x27].contains($0) }
                 .split(whereSeparator: ImportedText.isSpace)
-            for word in words {
-                let option = String(decoding: word, as: UTF8.self)
-                let place = ImportedLine(file: file, number: index + 1, text: option)
-                guard option.hasPrefix("--") else {
+            var rest = words.map { String(decoding: $0, as: UTF8.self) }[...]
+            while let option = rest.popFirst() {
+                guard option.hasPrefix("--") || option == "-d" || option == "-q" || option == "-v" else {
+                    let place = ImportedLine(file: file, number: index + 1, text: option)
                     leftOut.append(ImportRemark(line: place, text: "expected an option --NAME or --NAME=VALUE"))
                     continue
                 }
+                guard option.hasPrefix("--") else { continue }  // daemonize, quiet, verbose
                 let parts = option.dropFirst(2).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                 let name = String(parts.first ?? "")
-                let value = String(parts.dropFirst().first ?? "")
+                var value = parts.dropFirst().first.map(String.init)
+                // Getopt::Long(3perl): a value may be a word of its own.
+                if value == nil, Self.haveValues.contains(name) { value = rest.popFirst() }
+                let place = ImportedLine(
+                    file: file, number: index + 1, text: value.map { "--\(name)=\($0)" } ?? "--\(name)")
                 lines[name] = place
                 switch name {
-                case "whitelist-clients": whitelists.append((value, .clients))
-                case "whitelist-recipients": whitelists.append((value, .recipients))
-                default: values[name] = value
+                case "whitelist-clients": whitelists.append((value ?? "", .clients, place))
+                case "whitelist-recipients": whitelists.append((value ?? "", .recipients, place))
+                default: values[name] = value ?? ""
                 }
             }
         }
@@ -53,7 +58,7 @@ struct PostgreySettings {
         }
         add("delay", "\(values["delay"] ?? "300")s", place("delay"))
         add("remember", "\(values["max-age"] ?? "35")d", place("max-age"))
-        let window = values["retry-window"] ?? "2"
+        let window = (values["retry-window"] ?? "2").lowercased()
         // postgrey(8): days, unless an h follows.
         add("retry_within", window.last?.isNumber == true ? "\(window)d" : window, place("retry-window"))
         let byHost = values["lookup-by-host"] != nil
@@ -68,6 +73,10 @@ struct PostgreySettings {
         }
     }
 
+    mutating func leave(_ line: ImportedLine, _ reason: String) {
+        leftOut.append(ImportRemark(line: line, text: reason))
+    }
+
     private mutating func add(_ key: String, _ value: String, _ place: ImportedLine, isText: Bool = true) {
         let line = "\(key) = \(isText ? ImportedSettings.quoted(value) : value)"
         if let problem = ImportedSettings.check("[greylist]\n\(line)\n").problems.first {
@@ -77,12 +86,18 @@ struct PostgreySettings {
         }
     }
 
+    /// postgrey(8): of these a value is expected.
+    private static let haveValues: Set<String> = [
+        "dbdir", "delay", "facility", "greylist-action", "greylist-text", "group", "hostname", "inet", "ipv4cidr",
+        "ipv6cidr", "listen-queue-size", "max-age", "pidfile", "retry-window", "socketmode", "syslog-facility",
+        "syslogfacility", "unix", "user", "whitelist-clients", "whitelist-recipients", "x-greylist-header",
+    ]
+
     /// Carried over, or about the program itself.
     private static let known: Set<String> = [
-        "daemonize", "dbdir", "delay", "group", "inet", "ipv4cidr", "ipv6cidr", "listen-queue-size",
+        "daemonize", "dbdir", "delay", "facility", "group", "inet", "ipv4cidr", "ipv6cidr", "listen-queue-size",
         "lookup-by-host", "lookup-by-subnet", "max-age", "pidfile", "quiet", "retry-window", "socketmode",
-        "syslogfacility",
-        "syslog-facility", "unix", "user", "verbose", "whitelist-clients", "whitelist-recipients",
+        "syslog-facility", "syslogfacility", "unix", "user", "verbose", "whitelist-clients", "whitelist-recipients",
     ]
 
     private static let reasons = [

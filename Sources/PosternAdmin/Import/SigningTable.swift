@@ -83,6 +83,10 @@ struct SigningLine: Hashable, Sendable {
         var found: [SigningLine] = []
         for entry in entries {
             do throws(ImportRefusal) {
+                guard kind == .patterns || !entry.key.contains("*") else {
+                    throw ImportRefusal(
+                        reason: "wildcards count in a refile: alone; looked up as it stands it is nobody's address")
+                }
                 let authors =
                     kind == .patterns
                     ? try ImportedAuthors(pattern: entry.key) : try ImportedAuthors(lookedUp: entry.key)
@@ -110,15 +114,16 @@ struct SigningLine: Hashable, Sendable {
 
     /// OpenDKIM signs by the first line that matches; here every key signs whose authors match.
     private static func firstMatches(_ lines: [SigningLine], _ tables: inout ImportedTables) -> [SigningLine] {
-        var kept: [SigningLine] = []
+        var kept = SigningLinesByDomain()
         for line in lines {
-            if let earlier = kept.first(where: { $0.authors.cover(line.authors) }) {
+            if let earlier = kept.above(line.authors.domain).first(where: { $0.authors.cover(line.authors) }) {
                 if earlier.keyName != line.keyName {
                     tables.leave(line.line, "\(earlier.authors) is tried before and signs for all of these already")
                 }
                 continue
             }
-            for earlier in kept where earlier.keyName != line.keyName && earlier.authors.meet(line.authors) {
+            for earlier in kept.near(line.authors.domain)
+            where earlier.keyName != line.keyName && earlier.authors.meet(line.authors) {
                 tables.warn(
                     line.line,
                     "OpenDKIM signs mail of \(earlier.authors) by \(earlier.keyName) alone; here \(line.keyName) may "
@@ -126,6 +131,44 @@ struct SigningLine: Hashable, Sendable {
             }
             kept.append(line)
         }
-        return kept
+        return kept.lines
+    }
+}
+
+/// Lines in their order, found by their domains: a host signs for tens of thousands, and few of them have to do with
+/// each other.
+private struct SigningLinesByDomain {
+    private(set) var lines: [SigningLine] = []
+    private var byDomain: [String: [Int]] = [:]
+    /// By the names above their domains.
+    private var below: [String: [Int]] = [:]
+
+    mutating func append(_ line: SigningLine) {
+        byDomain[line.authors.domain, default: []].append(lines.count)
+        for name in Self.names(above: line.authors.domain) { below[name, default: []].append(lines.count) }
+        lines.append(line)
+    }
+
+    /// The lines of a domain and of the names above it.
+    func above(_ domain: String) -> [SigningLine] {
+        at(([domain] + Self.names(above: domain)).flatMap { byDomain[$0] ?? [] })
+    }
+
+    /// Those, and the lines of names below it.
+    func near(_ domain: String) -> [SigningLine] {
+        at(([domain] + Self.names(above: domain)).flatMap { byDomain[$0] ?? [] } + (below[domain] ?? []))
+    }
+
+    private func at(_ indices: [Int]) -> [SigningLine] { indices.sorted().map { lines[$0] } }
+
+    /// `a.b.c`: `b.c` and `c`. A pattern has been read as a domain name: it has at most 127 labels.
+    private static func names(above domain: String) -> [String] {
+        var names: [String] = []
+        var rest = domain[...]
+        while let dot = rest.firstIndex(of: ".") {
+            rest = rest[rest.index(after: dot)...]
+            names.append(String(rest))
+        }
+        return names
     }
 }
