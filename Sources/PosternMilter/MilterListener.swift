@@ -58,7 +58,8 @@ enum MilterListener {
 
     /// Connects to the socket and hangs up, so that a poll on it returns.
     static func wake(_ listener: Int32) {
-        if let client = MilterProbe.dial(listener) { Glibc.close(client) }
+        // Where it fails the watchdog's probe does too, and says so.
+        if let client = try? MilterProbe.dial(listener) { Glibc.close(client) }
     }
 
     /// - Returns: nil with errno set for what is no socket.
@@ -110,7 +111,7 @@ enum MilterListener {
         return getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &value, &length) == 0 && value != 0
     }
 
-    private static func message(_ code: Int32) -> String { String(cString: strerror(code)) }
+    static func message(_ code: Int32) -> String { String(cString: strerror(code)) }
 }
 
 /// What getsockname(2) says, octet for octet: two sockets have the same only where they listen at the same place.
@@ -125,6 +126,12 @@ struct SocketName: Hashable {
     }
 
     var family: sa_family_t { octets.count < 2 ? 0 : octets.withUnsafeBytes { $0.loadUnaligned(as: sa_family_t.self) } }
+
+    /// For people: the path of a UNIX socket.
+    var place: String {
+        if let port { return "port \(port)" }
+        return String(decoding: octets.dropFirst(MemoryLayout<sa_family_t>.size).prefix { $0 != 0 }, as: UTF8.self)
+    }
 
     /// Of TCP.
     var port: UInt16? {

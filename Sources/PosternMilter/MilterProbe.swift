@@ -12,18 +12,24 @@ enum MilterProbe {
 
     /// - Parameter listener: the socket that libmilter listens on.
     /// - Parameter milliseconds: for the answer; connecting never waits.
-    /// - Returns: whether the answer was one to our offer.
-    static func negotiates(_ listener: Int32, milliseconds: Int32) -> Bool {
-        guard let client = dial(listener) else { return false }
+    /// - Returns: what went wrong; nil where the answer was one to our offer.
+    static func trouble(_ listener: Int32, milliseconds: Int32) -> String? {
+        let client: Int32
+        do throws(MilterServerError) { client = try dial(listener) } catch {
+            return "cannot dial its own socket: \(error)"
+        }
         defer { Glibc.close(client) }
         var entry = pollfd(fd: client, events: Int16(POLLOUT), revents: 0)
-        guard poll(&entry, 1, milliseconds) == 1, write(offer, to: client) else { return false }
+        guard poll(&entry, 1, milliseconds) == 1, write(offer, to: client) else {
+            return "its own socket takes no session"
+        }
         entry.events = Int16(POLLIN)
-        guard poll(&entry, 1, milliseconds) == 1 else { return false }
+        guard poll(&entry, 1, milliseconds) == 1 else { return "its own socket did not answer in \(milliseconds) ms" }
         var answer = [UInt8](repeating: 0, count: 5)  // its length and letter; the rest says nothing to us
         let count = recv(client, &answer, answer.count, Int32(MSG_DONTWAIT))
         _ = write(goodbye, to: client)  // it hears of our end either way
         return count == answer.count && answer.last == UInt8(ascii: "O")
+            ? nil : "its own socket answered no milter session"
     }
 
     private static func write(_ octets: [UInt8], to client: Int32) -> Bool {
@@ -31,19 +37,25 @@ enum MilterProbe {
     }
 
     /// Begins a connection to the address that `listener` is bound to.
-    static func dial(_ listener: Int32) -> Int32? {
+    static func dial(_ listener: Int32) throws(MilterServerError) -> Int32 {
         var address = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        return withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic -> Int32? in
-                guard getsockname(listener, generic, &length) == 0 else { return nil }
+        let (client, code) = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic -> (Int32, code: Int32) in
+                guard getsockname(listener, generic, &length) == 0 else { return (-1, errno) }
                 let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
                 let client = socket(Int32(generic.pointee.sa_family), type, 0)
-                guard client >= 0 else { return nil }
-                if Glibc.connect(client, generic, length) == 0 || errno == EINPROGRESS { return client }
+                guard client >= 0 else { return (-1, errno) }
+                if Glibc.connect(client, generic, length) == 0 || errno == EINPROGRESS { return (client, 0) }
+                let code = errno
                 Glibc.close(client)
-                return nil
+                return (-1, code)
             }
         }
+        guard client >= 0 else {
+            let place = MilterListener.socketName(listener)?.place ?? "to descriptor \(listener)"
+            throw .system("connect \(place)", MilterListener.message(code))
+        }
+        return client
     }
 }

@@ -74,8 +74,9 @@ public struct MilterServer: Sendable {
 
     /// Whether libmilter takes connections and its workers answer: opens a connection to our own socket and negotiates,
     /// as Postfix would. For a watchdog; blocks until the answer or the end of `limit`.
-    public func answers(within limit: Duration = .seconds(5)) -> Bool {
-        MilterProbe.negotiates(listener, milliseconds: Int32(clamping: Int(limit / .milliseconds(1))))
+    /// - Returns: what went wrong; nil where they do.
+    public func trouble(within limit: Duration = .seconds(5)) -> String? {
+        MilterProbe.trouble(listener, milliseconds: Int32(clamping: Int(limit / .milliseconds(1))))
     }
 
     /// Takes no more sessions: who connects waits in the backlog until another process takes the same socket, after this

@@ -5,16 +5,21 @@ import PosternSocket
 
 enum PolicyProbe {
     /// - Parameter listener: the socket that the door listens on.
-    static func isServed(_ listener: Int32, within limit: Duration) -> Bool {
+    /// - Returns: what went wrong; nil where it lives.
+    static func trouble(_ listener: Int32, within limit: Duration) -> String? {
         let deadline = MonotonicTime.after(limit)
-        guard let endpoint = Socket.inspect(listener)?.endpoint else { return false }
+        guard let endpoint = Socket.inspect(listener)?.endpoint else { return "its own socket is gone" }
+        let client: Socket
+        do throws(SocketError) { client = try Socket.dial(endpoint, until: deadline) } catch {
+            return "cannot dial its own socket: \(error)"
+        }
         do throws(SocketError) {
-            let client = try Socket.dial(endpoint, until: deadline)
             client.finishWriting()
             var octets: [UInt8] = []
             return try client.read(into: &octets, until: deadline) == 0
+                ? nil : "its own socket answered what nobody asked"
         } catch {
-            return false
+            return "its own socket: \(error)"
         }
     }
 }

@@ -140,7 +140,8 @@ public final class PolicyServer: Sendable {
 
     /// Whether connections are accepted and served: opens one to our own socket and says goodbye; a door that lives
     /// hangs up in return. For a watchdog; blocks until then or the end of `limit`.
-    public func answers(within limit: Duration = .seconds(5)) -> Bool {
-        PolicyProbe.isServed(listener.descriptor, within: limit)
+    /// - Returns: what went wrong; nil where they are.
+    public func trouble(within limit: Duration = .seconds(5)) -> String? {
+        PolicyProbe.trouble(listener.descriptor, within: limit)
     }
 }

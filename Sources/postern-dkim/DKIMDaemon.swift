@@ -50,7 +50,7 @@ struct DKIMDaemon: RunningDaemon {
                 of: service.keys, isRequired: service.requirePublished, keep: service.keepPublished))
     }
 
-    func isAlive() -> Bool { server.answers() }
+    func trouble() -> String? { server.trouble() }
 
     func beginStop() { if socket.isKept { server.leaveDoor() } }
 

@@ -31,7 +31,7 @@ struct DMARCDaemon: RunningDaemon {
         command.name == StateBackup.command ? try facts.backup() : nil
     }
 
-    func isAlive() -> Bool { server.answers() }
+    func trouble() -> String? { server.trouble() }
 
     func beginStop() { if socket.isKept { server.leaveDoor() } }
 

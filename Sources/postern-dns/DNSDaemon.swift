@@ -50,14 +50,12 @@ final class DNSDaemon: RunningDaemon {
     }
 
     /// The event loop is not waited for: what it has not answered since the last call, seconds ago, it will not.
-    func isAlive() -> Bool {
+    func trouble() -> String? {
         let asked = heartbeats.load(ordering: .relaxed)
-        let isAlive = answered.load(ordering: .relaxed) == asked
-        if isAlive {
-            heartbeats.store(asked + 1, ordering: .relaxed)
-            server.heartbeat { [self] in answered.store(asked + 1, ordering: .relaxed) }
-        }
-        return isAlive
+        guard answered.load(ordering: .relaxed) == asked else { return "its event loop does not answer" }
+        heartbeats.store(asked + 1, ordering: .relaxed)
+        server.heartbeat { [self] in answered.store(asked + 1, ordering: .relaxed) }
+        return nil
     }
 
     static func start(_ configuration: Configuration, _ resources: DaemonResources) throws -> any RunningDaemon {

@@ -50,7 +50,7 @@ struct PolicyDaemon: RunningDaemon {
         }
     }
 
-    func isAlive() -> Bool { server.answers() }
+    func trouble() -> String? { server.trouble() }
 
     func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
         if command.name == StateBackup.command {

@@ -41,7 +41,7 @@ struct RateDaemon: RunningDaemon {
         }
     }
 
-    func isAlive() -> Bool { server.answers() }
+    func trouble() -> String? { server.trouble() }
 
     func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {
         if command.name == StateBackup.command {

@@ -69,7 +69,7 @@ struct ControlCommandTests {
         var openTransactions: Int { 0 }
         var counters: [CounterReading] { [] }
         func adopt(_ configuration: Configuration) {}
-        func isAlive() -> Bool { true }
+        func trouble() -> String? { nil }
         func stop() {}
 
         func answer(_ command: ControlCommand) throws(ControlRefusal) -> ControlAnswer? {

@@ -133,8 +133,10 @@ struct LifeActivationTests {
 
     // MARK: The watchdog
 
-    static func heartbeat(_ environment: [String: String], path: String? = nil) -> Heartbeat {
-        Heartbeat({ environment[$0] }, pid: 42, notification: ServiceNotification(path: path))
+    static func heartbeat(
+        _ environment: [String: String], path: String? = nil, log: RecordingLog = RecordingLog()
+    ) -> Heartbeat {
+        Heartbeat({ environment[$0] }, pid: 42, notification: ServiceNotification(path: path), log: log)
     }
 
     @Test(
@@ -153,17 +155,33 @@ struct LifeActivationTests {
     func beat() throws {
         let receiver = try LifeLogTests.Receiver(LifeLogTests.path())
         defer { unlink(receiver.path) }
-        let heartbeat = Self.heartbeat(["WATCHDOG_USEC": "20000000"], path: receiver.path)
-        #expect(heartbeat.beat { false } == .milliseconds(2500))
-        #expect(heartbeat.beat { true } == .seconds(10))
+        let log = RecordingLog()
+        var heartbeat = Self.heartbeat(["WATCHDOG_USEC": "20000000"], path: receiver.path, log: log)
+        #expect(heartbeat.beat { "its event loop does not answer" } == .milliseconds(2500))
+        #expect(heartbeat.beat { "its event loop does not answer" } == .milliseconds(2500))
+        #expect(heartbeat.beat { nil } == .seconds(10))
+        // It is told once when it begins, and once when it ends.
+        #expect(
+            log.warnings == [
+                "no sign of life: its event loop does not answer; systemd kills the daemon after 10s more of this"
+            ])
+        #expect(log.lines.count == 2 && log.lines.last == "signs of life again")
         ServiceNotification(path: receiver.path).status("end")
         #expect(receiver.next() == "WATCHDOG=1\n")
         #expect(receiver.next() == "STATUS=end\n")
-        // Without a watchdog nobody is bothered.
+        // A folder that its user may not pass, while Postfix may: 0.1.0's units had one.
+        _ = heartbeat.beat { "cannot dial its own socket: connect /s: \(SocketError.text(of: EACCES))" }
         #expect(
-            Self.heartbeat([:]).beat {
+            log.warnings.last
+                == "no sign of life: cannot dial its own socket: connect /s: Permission denied; let its user pass the "
+                + "socket's folder (chmod o+x), as systemd/tmpfiles.d/postern.conf does; "
+                + "systemd kills the daemon after 10s more of this")
+        // Without a watchdog nobody is bothered.
+        var silent = Self.heartbeat([:])
+        #expect(
+            silent.beat {
                 Issue.record("asked")
-                return true
+                return nil
             } == Heartbeat.usualPause)
     }
 }

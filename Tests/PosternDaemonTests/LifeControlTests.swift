@@ -183,7 +183,7 @@ struct LifeControlTests {
             ]
         }
         func adopt(_ configuration: Configuration) { adopted.withLock { $0 += 1 } }
-        func isAlive() -> Bool { true }
+        func trouble() -> String? { nil }
         func stop() {}
     }
 

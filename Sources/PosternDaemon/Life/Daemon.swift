@@ -21,8 +21,8 @@ public protocol RunningDaemon: Sendable {
     var histograms: [HistogramReading] { get }
     /// Puts a checked configuration in force: for new sessions, as a whole. Those under way end with what they have.
     func adopt(_ configuration: Configuration)
-    /// Whether the thread that serves answers; takes a few seconds at most.
-    func isAlive() -> Bool
+    /// Why the thread that serves does not answer, nil where it does; takes a few seconds at most.
+    func trouble() -> String?
     /// Answers a request of the control socket that is this daemon's own, as `greylist list` is postern-policy's. Called
     /// by the control socket's thread, one at a time; what takes long is answered by a feed.
     /// - Returns: nil for a command that this daemon does not know.
@@ -115,7 +115,7 @@ public enum Daemon {
     }
 
     private static func untilStopped(_ running: any RunningDaemon, _ desk: ConfigurationDesk, _ log: DaemonLog) {
-        let heartbeat = Heartbeat()
+        var heartbeat = Heartbeat(log: log)
         var next = MonotonicTime.now()
         while true {
             switch DaemonSignals.wait(until: next) {
@@ -123,7 +123,7 @@ public enum Daemon {
             case .reload: desk.reload()
             case nil:
                 log.tellRepeats()
-                next = .after(heartbeat.beat(running.isAlive))
+                next = .after(heartbeat.beat(running.trouble))
             }
         }
     }
