@@ -42,6 +42,30 @@ import Testing
         }
     }
 
+    @Test(
+        "a daemon may pass the folder of its own socket, which it dials before each sign of life",
+        arguments: ["dkim", "dmarc", "policy", "rate", "dns"])
+    func mayDial(key: String) throws {
+        let service = try text("systemd/postern-\(key).service")
+        let socket = try text("systemd/postern-\(key).socket")
+        let folder = try #require(socket.firstMatch(of: /\nListenStream=(\/.*)\/[^\/\n]+\n/)?.output.1)
+        let made = try #require(
+            try text("systemd/tmpfiles.d/postern.conf").matches(of: /\nd (\S+) +([0-7]+) (\S+) +(\S+)/)
+                .first { $0.output.1 == folder }, "\(folder)")
+        let (mode, group) = (try #require(Int(made.output.2, radix: 8)), made.output.4)
+        let groups = service.matches(of: /\n(?:Group|SupplementaryGroups)=(.*)/).flatMap {
+            $0.output.1.split(separator: " ")
+        }
+        let isMember = groups.contains(group)
+        #expect(mode & (isMember ? 0o010 : 0o001) != 0, "\(folder) is \(made.output.2) of \(group)")
+        #expect(mode & 0o002 == 0 || mode & 0o1000 != 0, "everybody may remove sockets from \(folder)")
+        // systemd makes the folder where tmpfiles.d has not: root's, so that the group has no say.
+        let byUnit = try #require(socket.firstMatch(of: /\nDirectoryMode=([0-7]+)\n/), "0755 is systemd's own")
+        let modeByUnit = try #require(Int(byUnit.output.1, radix: 8))
+        #expect(isMember || modeByUnit & 0o001 != 0, "DirectoryMode=\(byUnit.output.1)")
+        #expect(modeByUnit & 0o022 == 0)
+    }
+
     @Test("postern-dkim may enter the folder of its keys, which tmpfiles.d gives to a group")
     func keys() throws {
         let made = try text("systemd/tmpfiles.d/postern.conf")
