@@ -10,16 +10,26 @@ import Testing
     private static func host(
         _ name: String, authservID: String = "example.org", strip: [String] = ["example.org"],
         keys: [(String, String?)] = [("s1", "aa")], settings: [String: String] = ["greylist.delay": "5m"],
-        daemons: [HostDocument.Health] = []
+        daemons: [HostDocument.Health] = [], version: String = "0.1.0", clock: Int64? = now, signs: [String: Bool] = [:]
     ) -> HostDocument {
         HostDocument(
-            name: name, version: "0.1.0", authservID: authservID, stripAuthservIDs: strip + [name],
-            keys: keys.map { HostDocument.Key(domain: "example.org", selector: $0.0, digest: $0.1) }, daemons: daemons,
-            settings: settings)
+            name: name, version: version, clock: clock, authservID: authservID, stripAuthservIDs: strip + [name],
+            keys: keys.map {
+                HostDocument.Key(domain: "example.org", selector: $0.0, digest: $0.1, signs: signs[$0.0])
+            }, daemons: daemons, settings: settings)
+    }
+
+    /// By the store's clock.
+    private static let now: Int64 = 1_795_000_000
+
+    private static func member(
+        _ name: String, age: Int64 = 3, _ document: HostDocument?, isDamaged: Bool = false
+    ) -> FleetStore.Member {
+        FleetStore.Member(name: name, age: age, heard: now, document: document, isDamaged: isDamaged)
     }
 
     private static func found(_ hosts: [HostDocument]) -> [String] {
-        let members = hosts.map { FleetStore.Member(name: $0.name, age: 3, document: $0) }
+        let members = hosts.map { member($0.name, $0) }
         return FleetComparison.differences(members).map { "\($0.severity.rawValue) \($0.subject)" }
     }
 
@@ -65,6 +75,18 @@ import Testing
                     daemons: [
                         .init(name: "postern-rate", isRunning: false, version: nil, generation: nil, trouble: nil)
                     ]), found: ["warning postern-rate"]),
+            Row(description: "a clock as far away as telling takes", other: host("mx2", clock: now - 5), found: []),
+            Row(description: "a clock that is late", other: host("mx2", clock: now - 6), found: ["warning clock"]),
+            Row(description: "a clock beyond all", other: host("mx2", clock: .max), found: ["warning clock"]),
+            Row(description: "an older release that tells no clock", other: host("mx2", clock: nil), found: []),
+            Row(
+                description: "another release, which knows a setting less and a rule more",
+                other: host("mx2", settings: ["rule[1]": "{}"], version: "0.0.9"),
+                found: ["warning version", "warning rule[1]"]),
+            Row(
+                description: "another release, and another value of what both know",
+                other: host("mx2", settings: ["greylist.delay": "9m"], version: "0.0.9"),
+                found: ["warning version", "warning greylist.delay"]),
         ])
     func differences(_ row: Row) {
         #expect(Self.found([Self.host("mx1"), row.other]) == row.found)
@@ -75,9 +97,9 @@ import Testing
     @Test("a host that is not heard of is told, and does not hide what the others differ in")
     func silent() {
         let members = [
-            FleetStore.Member(name: "mx1", age: 2, document: Self.host("mx1")),
-            FleetStore.Member(name: "mx2", age: 7200, document: nil),
-            FleetStore.Member(name: "mx3", age: 1, document: Self.host("mx3", authservID: "x.example")),
+            Self.member("mx1", age: 2, Self.host("mx1")), Self.member("mx2", age: 7200, nil),
+            Self.member("mx3", age: 1, Self.host("mx3", authservID: "x.example")),
+            Self.member("mx4", nil, isDamaged: true),
         ]
         let report = FleetReport(url: "redis://192.0.2.1:6379/0", members: members)
         #expect(report.status == .negative)
@@ -85,17 +107,58 @@ import Testing
         #expect(report.text.contains("warning: host: mx2\n  why: not heard of for 2h 0m"), "\(report.text)")
         #expect(
             report.text.contains("error: host.authserv_id: example.org on mx1; x.example on mx3\n"), "\(report.text)")
+        #expect(report.text.contains("mx4   3s ago     damaged"), "\(report.text)")
+        #expect(report.text.contains("warning: host: mx4\n  why: what the store has of it is not"), "\(report.text)")
+    }
+
+    @Test("a key that one host has rotated and the other has not: its old record must stay")
+    func rotated() {
+        // mx1 has the new key and signs with it; mx2 has not got its file.
+        let old = Self.host("mx2", keys: [("s1", "aa")], signs: ["s1": true])
+        let both: [(String, String?)] = [("s1", "aa"), ("s2", "bb")]
+        let waiting = Self.host("mx1", keys: both, signs: ["s1": true, "s2": false])
+        let turned = Self.host("mx1", keys: both, signs: ["s1": false, "s2": true])
+        func report(_ hosts: [HostDocument]) -> FleetReport {
+            FleetReport(url: "redis://192.0.2.1:6379/0", members: hosts.map { Self.member($0.name, $0) })
+        }
+        // The copy comes before the record does.
+        #expect(Self.found([waiting, old]) == ["warning s2._domainkey.example.org"])
+        #expect(report([waiting, old]).text.contains("SHA-256 bb… on mx1; nothing on mx2\n"))
+        #expect(
+            report([waiting, old]).text.contains("whose record must stay until this one is on every host: copy it"))
+        // And where nobody did so mx1's log says some day that the old record may go, which mx2 still signs with.
+        #expect(
+            Self.found([turned, old]) == ["warning s1._domainkey.example.org", "warning s2._domainkey.example.org"])
+        let text = report([turned, old]).text
+        #expect(
+            text.contains(
+                "warning: s1._domainkey.example.org: does not sign on mx1; signs on mx2\n"
+                    + "  why: its record must stay as long as any host signs with it\n"), "\(text)")
+        // Both turned; or a daemon that cannot be asked.
+        let second = Self.host("mx2", keys: both, signs: ["s1": false, "s2": true])
+        #expect(Self.found([turned, second]) == [])
+        #expect(Self.found([turned, Self.host("mx2", keys: both)]) == [])
+    }
+
+    @Test("of a hundred hosts the few that differ are named, the others counted")
+    func hundred() {
+        let hosts = (1...100).map { number in
+            Self.host("mx\(number)", settings: ["greylist.delay": number == 42 ? "10m" : "5m"])
+        }
+        let report = FleetReport(url: "redis://192.0.2.1:6379/0", members: hosts.map { Self.member($0.name, $0) })
+        #expect(report.text.contains("warning: greylist.delay: 5m on 99 hosts; 10m on mx42\n"), "\(report.text)")
+        #expect(report.text.split(separator: "\n").count == 100 + 3)
     }
 
     @Test("a document is read as it was written; what no host wrote is none")
     func document() throws {
         let host = Self.host(
-            "mx1", keys: [("s1", "aa"), ("s2", nil)],
+            "mx1", keys: [("s1", "aa"), ("s2", nil), ("s3", "cc")],
             daemons: [
                 .init(
                     name: "postern-dkim", isRunning: true, version: "0.1.0", generation: 3,
                     trouble: "a reload was refused")
-            ])
+            ], signs: ["s1": true, "s3": false])
         #expect(HostDocument(Array(host.document.description.utf8), of: "mx1") == host)
         for text in ["", "{}", "[]", "{\"version\":1,\"authserv_id\":\"x\"}", "{\"version\":\"1\"}"] {
             #expect(HostDocument(Array(text.utf8), of: "mx1") == nil, "\(text)")

@@ -29,11 +29,13 @@ struct StatusCommand: Subcommand {
             last reload when it changed nothing.
 
             With --fleet, all hosts that share the store of store.url are shown side by side, and below them what differs: \
-            keys, authserv_id, strip_authserv_ids, releases, and whatever else decides about mail. Two keys of one \
-            selector, a domain that one host cannot sign for, and two authserv_ids are errors. A host is silent when its \
-            document is older than five minutes; --forget takes one out that is gone for good. postern-fleet.timer tells \
-            the store of this host each minute, by --publish. With --json, one object on one line:
-              {"store":"redis://…","hosts":[{"name":…,"heard":12,"document":{…}}],
+            keys and who signs with them, authserv_id, strip_authserv_ids, releases, clocks more than five seconds from the \
+            store's, and whatever else decides about mail. Two keys of one selector, a domain that one host cannot sign for, \
+            and two authserv_ids are errors. A host is silent when its document is older than five minutes; --forget takes one \
+            out that is gone for good. postern-fleet.timer tells the store of this host each minute, by --publish. With --json, \
+            one object on one line:
+              {"store":"redis://…","hosts":[{"name":…,"heard":12,"clock_ahead":0,
+              "document":{…}}],
               "differences":[{"severity":"error","subject":"host.authserv_id",
               "values":[{"host":…,"value":…}],"why":…}]}
 

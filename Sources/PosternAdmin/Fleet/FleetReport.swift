@@ -17,7 +17,9 @@ struct FleetReport {
     var text: String {
         let rows = members.map { member -> [String] in
             guard let host = member.document else {
-                return [member.name, "\(StatusCommand.uptime(member.age)) ago", "silent"]
+                return [
+                    member.name, "\(StatusCommand.uptime(member.age)) ago", member.isDamaged ? "damaged" : "silent",
+                ]
             }
             let well = host.daemons.count(where: \.isWell)
             let generations = Set(host.daemons.compactMap(\.generation)).sorted().map { "\($0)" }
@@ -34,14 +36,31 @@ struct FleetReport {
         }
         lines.append("")
         for difference in found {
-            let values = difference.values.map { value in
-                value.text.map { "\($0.isEmpty ? "nothing" : $0) on \(value.host)" } ?? "nothing on \(value.host)"
-            }
+            let values = Self.grouped(difference.values)
             let what = difference.subject == "host" ? difference.values.map(\.host) : values
             lines.append("\(difference.severity.rawValue): \(difference.subject): \(what.joined(separator: "; "))")
             if !difference.why.isEmpty { lines.append("  why: \(difference.why)") }
         }
         return lines.map { $0 + "\n" }.joined()
+    }
+
+    /// More hosts than this are counted, not named.
+    private static let maxNames = 5
+
+    /// Each value once, with the hosts that have it, in the order of the first of them.
+    private static func grouped(_ values: [FleetDifference.Value]) -> [String] {
+        var order: [String] = []
+        var hosts: [String: [String]] = [:]
+        for value in values {
+            let text = value.text.flatMap { $0.isEmpty ? nil : $0 } ?? "nothing"
+            if hosts[text] == nil { order.append(text) }
+            hosts[text, default: []].append(value.host)
+        }
+        return order.map { text in
+            let names = hosts[text] ?? []
+            let who = names.count > maxNames ? "\(names.count) hosts" : names.joined(separator: ", ")
+            return "\(text) on \(who)"
+        }
     }
 
     // MARK: JSON
@@ -53,6 +72,7 @@ struct FleetReport {
                 members.map { member in
                     [
                         "name": .text(member.name), "heard": .number(Int(member.age)),
+                        "clock_ahead": .optional(member.clockAhead.map { Int(clamping: $0) }),
                         "document": member.document.map { JSONValue($0.document) } ?? .null,
                     ]
                 }),

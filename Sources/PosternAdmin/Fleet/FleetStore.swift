@@ -58,8 +58,20 @@ struct FleetStore {
         let name: String
         /// Seconds since it was heard of, by the store's clock.
         let age: Int64
+        /// When it was heard of, by the store's clock: seconds since 1970.
+        let heard: Int64
         /// Nil when it is silent, or what lies there is no document.
         let document: HostDocument?
+        /// Something lies there, and no host of this release has written it.
+        var isDamaged = false
+
+        /// How far its clock is ahead of the store's, in seconds; nil where it has not said.
+        var clockAhead: Int64? {
+            document?.clock.map { clock in
+                let (ahead, overflow) = clock.subtractingReportingOverflow(heard)
+                return overflow ? .max : ahead
+            }
+        }
     }
 
     /// All hosts, by name.
@@ -85,9 +97,12 @@ struct FleetStore {
                 [Array("MGET".utf8)] + heard.map { Self.key($0.name) }, within: Self.patience
             ).array ?? []
         return zip(heard, documents).map { host, reply in
-            Member(
-                name: DaemonControl.printable(host.name), age: max(0, now - host.time),
-                document: reply.octets.flatMap { HostDocument($0, of: host.name) })
+            let document = reply.octets.flatMap { HostDocument($0, of: host.name) }
+            // Whoever can write there may have written any number.
+            let (age, overflow) = now.subtractingReportingOverflow(host.time)
+            return Member(
+                name: DaemonControl.printable(host.name), age: overflow ? 0 : max(0, age), heard: host.time,
+                document: document, isDamaged: document == nil && reply.octets != nil)
         }.sorted { $0.name < $1.name }
     }
 }

@@ -10,6 +10,8 @@ struct HostDocument: Hashable, Sendable {
         let selector: String
         /// SHA-256 of the public key's record, the first octets in hexadecimal; nil for a key that could not be read.
         let digest: String?
+        /// Whether postern-dkim signs with it now; nil where it could not be asked, or an older release wrote this.
+        var signs: Bool?
 
         var name: String { "\(selector)._domainkey.\(domain)" }
     }
@@ -28,6 +30,8 @@ struct HostDocument: Hashable, Sendable {
 
     let name: String
     let version: String
+    /// When it was written, by the host's own clock, in seconds since 1970; nil from an older release.
+    var clock: Int64?
     let authservID: String
     /// Sorted, in lower case.
     let stripAuthservIDs: [String]
@@ -46,13 +50,15 @@ extension HostDocument {
     /// As it lies in the store.
     var document: ControlDocument {
         [
-            "name": .text(name), "version": .text(version), "authserv_id": .text(authservID),
+            "name": .text(name), "version": .text(version), "clock": clock.map(ControlDocument.number) ?? .null,
+            "authserv_id": .text(authservID),
             "strip_authserv_ids": .list(stripAuthservIDs.map(ControlDocument.text)),
             "keys": .list(
                 keys.map { key in
                     [
                         "domain": .text(key.domain), "selector": .text(key.selector),
                         "digest": key.digest.map(ControlDocument.text) ?? .null,
+                        "signs": key.signs.map(ControlDocument.boolean) ?? .null,
                     ]
                 }),
             "daemons": .list(
@@ -80,13 +86,19 @@ extension HostDocument {
         }
         self.name = DaemonControl.printable(name)
         self.version = DaemonControl.printable(version)
+        clock = document["clock"]?.number
         self.authservID = DaemonControl.printable(authservID)
         stripAuthservIDs = elements("strip_authserv_ids").compactMap { shown($0.text) }
         keys = elements("keys").compactMap { key in
             guard let domain = shown(key["domain"]?.text), let selector = shown(key["selector"]?.text) else {
                 return nil
             }
-            return Key(domain: domain, selector: selector, digest: shown(key["digest"]?.text))
+            let signs: Bool? =
+                switch key["signs"] {
+                case .boolean(let signs)?: signs
+                default: nil
+                }
+            return Key(domain: domain, selector: selector, digest: shown(key["digest"]?.text), signs: signs)
         }
         daemons = elements("daemons").compactMap { daemon in
             guard let name = shown(daemon["name"]?.text) else { return nil }

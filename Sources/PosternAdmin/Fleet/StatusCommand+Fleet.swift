@@ -29,8 +29,16 @@ extension StatusCommand {
                     wasKnown ? "forgotten\n" : "not known\n", json: ["forgotten": .boolean(wasKnown)],
                     status: wasKnown ? .done : .negative)
             }
-            let report = FleetReport(url: "\(url)", members: try store.members())
-            return options.output(report.text, json: report.json, status: report.status)
+            let members = try store.members()
+            let report = FleetReport(url: "\(url)", members: members)
+            let own = DaemonControl.printable("\(configuration.host.name)")
+            let notes =
+                members.contains { $0.name == own }
+                ? []
+                : [
+                    "note: this host, \(own), has not told the store of itself: systemctl enable --now postern-fleet.timer"
+                ]
+            return options.output(report.text, json: report.json, notes: notes, status: report.status)
         } catch {
             throw CommandFailure(.unavailable, "store \(url): \(error)")
         }

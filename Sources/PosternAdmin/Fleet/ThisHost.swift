@@ -10,14 +10,18 @@ extension GlobalOptions {
         _ configuration: Configuration, _ control: DaemonControl, in surroundings: Surroundings
     ) throws(CommandFailure) -> HostDocument {
         let reader = surroundings.keyReader()
+        // Where postern-dkim is silent its health tells so.
+        let standings = configuration.dkim.entries.isEmpty ? nil : KeyStandingsReport(control)
         let keys = try configuration.dkim.entries.map { entry throws(CommandFailure) in
             HostDocument.Key(
                 domain: "\(entry.domain)", selector: "\(entry.selector)",
-                digest: try Self.digest(of: entry, for: reader))
+                digest: try Self.digest(of: entry, for: reader),
+                signs: standings?[try DKIMKeyName(entry)]?.signs)
         }
         let daemons = control.usual.map { name in Self.health(of: name, control.ask(name, "status")) }
         return HostDocument(
             name: "\(configuration.host.name)", version: DaemonArguments.release,
+            clock: surroundings.now().seconds,
             authservID: configuration.host.authservID,
             stripAuthservIDs: configuration.host.stripAuthservIDs.map { $0.lowercased() }.sorted(), keys: keys,
             daemons: daemons, settings: try ComparedSettings.values(of: configuration.shown(all: true).json))
