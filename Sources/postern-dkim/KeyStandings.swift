@@ -189,7 +189,8 @@ final class KeyStandings: Sendable {
             if index >= turn {
                 (standing.retired, standing.isToldToGo) = (nil, false)
             } else {
-                let retired = standing.retired ?? now
+                // A clock that was put back, or a damaged file: nothing has retired in the future.
+                let retired = min(standing.retired ?? now, now)
                 standing.retired = retired
                 if !standing.isToldToGo, now >= retired + keep {
                     standing.isToldToGo = true

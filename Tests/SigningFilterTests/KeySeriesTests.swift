@@ -152,6 +152,19 @@ import Testing
             KeyStandingsTests.told(bench.standings, bench.keys)["published{key=\"old._domainkey.example.org\"}"] == nil)
     }
 
+    @Test("a clock that was put back does not keep a record for ever")
+    func clockPutBack() throws {
+        let bench = try Bench()
+        let right = bench.clock
+        bench.clock = right + .seconds(70 * 365 * 86_400)
+        try bench.look(["old", "new"])
+        bench.clock = right
+        bench.review()
+        bench.clock = right + Bench.keep
+        bench.review()
+        #expect(bench.lines("may go").count == 1)
+    }
+
     @Test("after a restart at which DNS is silent the same key signs; without the file the oldest does")
     func restart() throws {
         let bench = try Bench()
