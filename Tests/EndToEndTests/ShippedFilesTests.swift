@@ -26,6 +26,73 @@ import Testing
         }
     }
 
+    @Test("what is shipped is spoken of: README or a page of contrib/doc names each file of contrib, or its folder")
+    func everyFileIsNamed() throws {
+        let contrib = SourceTree.root.appending(path: "contrib")
+        let pages = try FileManager.default.contentsOfDirectory(atPath: contrib.appending(path: "doc").path)
+        let words = try (["README.md"] + pages.map { "contrib/doc/\($0)" }).map(text).joined()
+        // What stands beside a file that is named, as its part.
+        let parts: Set = ["lib.sh", "package-boot", "package-try", "debian"]
+        let entries = try FileManager.default.contentsOfDirectory(atPath: contrib.path)
+        #expect(entries.count > 10)
+        for entry in entries where !parts.contains(entry) { #expect(words.contains("contrib/\(entry)"), "\(entry)") }
+        // Of a page somebody must lead to.
+        let readme = try text("README.md")
+        for page in pages { #expect(readme.contains("contrib/doc/\(page)"), "\(page)") }
+    }
+
+    /// `table.key` of every key in the sample.
+    private func sampleKeys() throws -> Set<String> {
+        var keys: Set<String> = []
+        var table = ""
+        for line in try text("contrib/postern.toml").split(separator: "\n") {
+            if let head = line.firstMatch(of: /^(?:# ?)?\[\[?([a-z.]+)\]\]?/) {
+                table = String(head.output.1)
+            } else if let key = line.firstMatch(of: /^(?:# ?)?([a-z0-9_]+) += *./) {
+                keys.insert("\(table).\(key.output.1)")
+            }
+        }
+        return keys
+    }
+
+    @Test("every key that README and the pages of contrib/doc name is one of the configuration's")
+    func keysInPages() throws {
+        let keys = try sampleKeys()
+        let tables = Set(keys.map { String($0[..<($0.lastIndex(of: ".") ?? $0.endIndex)]) })
+        #expect(keys.count > 100)
+        // `greylist.sqlite` is a file; log.md's are members of JSON lines.
+        let endings: Set = ["sqlite", "snapshot", "journal", "password", "sock"]
+        let pages = try FileManager.default.contentsOfDirectory(
+            atPath: SourceTree.root.appending(path: "contrib/doc").path)
+        var count = 0
+        for page in ["README.md"] + pages.filter({ $0 != "log.md" }).map({ "contrib/doc/\($0)" }) {
+            let words = try text(page)
+            for match in words.matches(of: /(?:^|[\s`("])([a-z]+(?:\.[a-z]+)?)\.([a-z_0-9]+)(?=[\s`)",;:=])/) {
+                let (table, key) = (String(match.output.1), String(match.output.2))
+                guard tables.contains(table), !endings.contains(key), !tables.contains("\(table).\(key)") else {
+                    continue
+                }
+                count += 1
+                #expect(keys.contains("\(table).\(key)"), "\(page)")
+            }
+            // What can be copied.
+            var (table, isTOML) = (String?.none, false)
+            for line in words.split(separator: "\n", omittingEmptySubsequences: false) {
+                let line = line.drop { $0 == " " }
+                if line.hasPrefix("```") {
+                    (table, isTOML) = (nil, line.hasPrefix("```toml"))
+                } else if isTOML, let head = line.firstMatch(of: /^\[\[?([a-z.]+)\]\]?/) {
+                    table = String(head.output.1)
+                } else if isTOML, let table, let key = line.firstMatch(of: /^([a-z0-9_]+) += *./) {
+                    let condition = key.output.1.replacing(/^not_/, with: "")
+                    count += 1
+                    #expect(keys.contains("\(table).\(condition)"), "\(page): \(line)")
+                }
+            }
+        }
+        #expect(count > 50)
+    }
+
     @Test("every socket's folder is made by tmpfiles.d, and its unit opens the socket there")
     func folders() throws {
         let sample = try text("contrib/postern.toml")
