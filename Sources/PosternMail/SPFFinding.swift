@@ -54,13 +54,6 @@ public struct SPFFinding: Hashable, Sendable {
         case .mailFrom(let identity): identity.domain
         }
     }
-
-    /// The domain that this finding authenticates for DMARC; `nil` unless the MAIL FROM identity passed.
-    /// - Source: RFC 9989 §4.4.2: DMARC looks at no HELO identity but a null reverse-path's.
-    public var authenticatedMailFrom: DomainName? {
-        guard result == .pass, case .mailFrom(let identity) = identity else { return nil }
-        return identity.domain
-    }
 }
 
 /// One record on the way to a finding, and the term of it that counted.

@@ -73,12 +73,6 @@ extension ArraySlice<UInt8> {
         return (self[..<place], self[(place + 1)...])
     }
 
-    /// What stands behind the last `octet`; all of it where there is none.
-    func behindLast(_ octet: UInt8) -> ArraySlice<UInt8> {
-        guard let place = lastIndex(of: octet) else { return self }
-        return self[(place + 1)...]
-    }
-
     /// Takes `text` from the front.
     mutating func take(_ text: StaticString) -> Bool {
         guard begins(with: text) else { return false }

@@ -131,9 +131,6 @@ public struct LimitDecision: Sendable {
     /// The ledger cannot tell, and has said why in the log.
     public let isUnavailable: Bool
 
-    /// Nothing that binds is over: the request was charged.
-    public var isAdmitted: Bool { !refusals.contains { $0.terms.isBinding } }
-
     public init(
         refusals: [LimitRefusal], events: [LimitEvent] = [], standings: [LimitEntry] = [], untracked: Int = 0,
         isUnavailable: Bool = false

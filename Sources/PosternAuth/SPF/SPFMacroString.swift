@@ -1,7 +1,7 @@
 // The macro-strings of SPF records and explanations (RFC 7208 §7.1), parsed but not expanded: `SPFMacroExpansion` does
 // that, for one transaction. Which letters and characters may stand in them depends on the place.
 
-public import PosternMail
+internal import PosternMail
 
 /// A text with macros in it, checked.
 public struct SPFMacroString: Hashable, Sendable {
@@ -148,23 +148,6 @@ public struct SPFMacroString: Hashable, Sendable {
         pieces.contains {
             if case .macro(let macro) = $0 { macro.letter == .localPart || macro.letter == .sender } else { false }
         }
-    }
-
-    /// The name meant, if it is the same for every message: there is no macro in it and it can be asked for.
-    public var fixedDomain: DomainName? {
-        var text: [UInt8] = []
-        for piece in pieces {
-            switch piece {
-            case .literal(let octets), .escape(let octets): text += octets
-            case .macro: return nil
-            }
-        }
-        return SPFTargetName.name(text)
-    }
-
-    /// Whether there are macros in it, escapes not counted.
-    public var hasMacros: Bool {
-        pieces.contains { if case .macro = $0 { true } else { false } }
     }
 }
 

@@ -53,7 +53,7 @@ struct SPFJudgeTests {
         ])
         let finding = try judgeSPF("", dns: dns)
         #expect(finding.result == .pass)
-        #expect(finding.authenticatedMailFrom == (try DomainName("mail.example.net")))
+        #expect(DMARCIdentifier(finding) == DMARCIdentifier(try DomainName("mail.example.net")))
         guard case .mailFrom(let identity) = finding.identity else {
             Issue.record("\(finding)")
             return
@@ -69,7 +69,7 @@ struct SPFJudgeTests {
             Array("Mail.Example.Net".utf8), client: .v4(1), receiver: nil, dns: dns, now: UnixTime(seconds: 0))
         #expect(finding.result == .pass)
         #expect(finding.domain == (try DomainName("mail.example.net")))
-        #expect(finding.authenticatedMailFrom == nil)
+        #expect(DMARCIdentifier(finding) == nil)
         for name in ["", "localhost", "a b.c", "[127.0.0.1]", "192.0.2.1", "a..b"] {
             let finding = SPFJudge.checkHELO(
                 Array(name.utf8), client: .v4(1), receiver: nil, dns: dns, now: UnixTime(seconds: 0))
@@ -114,7 +114,7 @@ struct SPFJudgeTests {
                 "yes.example.com ip4:192.0.2.0/24",
             ])
         #expect(finding.lookups == 4 && finding.voidLookups == 1)
-        #expect(finding.explanation == nil && finding.authenticatedMailFrom == nil)
+        #expect(finding.explanation == nil && DMARCIdentifier(finding) == nil)
     }
 
     @Test("results, reasons and where errors were")
