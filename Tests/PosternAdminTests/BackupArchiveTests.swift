@@ -249,6 +249,31 @@ struct BackupArchiveTests {
         }
     }
 
+    @Test("what unpacks to more than its manifest has is refused, and not unpacked to the end")
+    func bomb() throws {
+        let folder = try Folder()
+        let manifest = try Self.manifestMember()
+        let tar = [manifest, Self.members[0], Self.members[1]].flatMap(\.block)
+        let lastBlock: [UInt8] = [1, 0, 0]
+        let most = "expected a tar of at most"
+        // 2 MiB of zeros behind a tar are a tape's; 40 are none's. What is wrong behind 4 GiB of them is not read.
+        let rows: [(String, [UInt8], expected: String?)] = [
+            ("a few zeros", ZstandardFrame.open(tar, mebibytes: 2) + lastBlock, nil),
+            ("many zeros", ZstandardFrame.open(tar, mebibytes: 40) + lastBlock, most),
+            ("a broken block behind 4 GiB", ZstandardFrame.open(tar, mebibytes: 4096) + [7, 0, 0], most),
+            ("zeros before the manifest", ZstandardFrame.open([], mebibytes: 4096) + [7, 0, 0], most),
+        ]
+        for (name, body, expected) in rows {
+            let trouble = Self.trouble(try folder.write(try Self.archive(body), to: "a"))
+            guard let expected else {
+                #expect(trouble == nil, "\(name)")
+                continue
+            }
+            #expect(trouble?.status == .badData, "\(name)")
+            #expect(trouble?.text.contains(expected) == true, "\(name): \(trouble?.text ?? "taken")")
+        }
+    }
+
     @Test("manifests that are not ours are refused")
     func manifests() throws {
         let good = String(decoding: try TestArchive.manifest(Self.files).json, as: UTF8.self)
@@ -307,7 +332,9 @@ struct BackupArchiveTests {
     func mutations() throws {
         let folder = try Folder()
         let tar = [try Self.manifestMember(), Self.members[0], Self.members[1]].flatMap(\.block) + Self.end
-        let samples = [Array(try TestArchive.octets(Self.files).dropLast(ArchiveTrailer.octets)), ZstandardFrame.raw(tar)]
+        let samples = [
+            Array(try TestArchive.octets(Self.files).dropLast(ArchiveTrailer.octets)), ZstandardFrame.raw(tar),
+        ]
         try Mutations.of(samples, count: 1500, seed: 9) { body in
             _ = Self.trouble(try folder.write(try Self.archive(body), to: "a"))
         }

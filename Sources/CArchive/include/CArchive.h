@@ -44,6 +44,7 @@ int archive_read_set_format_option(struct archive *, const char *format, const c
 int archive_read_open(struct archive *, void *reference, pst_archive_open_callback *, pst_archive_read_callback *,
                       pst_archive_close_callback *);
 int archive_filter_code(struct archive *, int number);
+int64_t archive_filter_bytes(struct archive *, int number);
 int archive_read_next_header(struct archive *, struct archive_entry **);
 long archive_read_data(struct archive *, void *octets, size_t count);
 

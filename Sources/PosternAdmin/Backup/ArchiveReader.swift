@@ -1,7 +1,8 @@
 // Reads an archive, which may be damaged, cut off, or a stranger's. First the trailer is compared with the hash of all
 // that stands before it, so that libarchive is never given damaged octets; then each member must be the manifest's next
 // one, a plain file of the right size and SHA-256. Links, devices, folders, other names, and anything behind the last
-// member are refused. Nothing here makes a file: where contents go is the caller's.
+// member are refused, and so is what unpacks to more than the manifest's files: of 32 MiB of Zstandard a tebibyte of
+// zeros may come. Nothing here makes a file: where contents go is the caller's.
 //
 // All failures name the archive; those about its octets have the status `badData`.
 
@@ -48,7 +49,7 @@ final class ArchiveReader {
     /// Reads all members in the manifest's order.
     /// - Parameter take: gets each of them piece by piece; what it throws ends the reading.
     func read(_ take: (ArchivePiece) throws(CommandFailure) -> Void) throws(CommandFailure) {
-        let members = try ArchiveMembers(file)
+        let members = try ArchiveMembers(file, mostOctets: mostUnpacked)
         _ = try Self.manifestOctets(of: members, file)  // read when it was opened
         for entry in manifest.entries {
             guard let member = try members.next() else {
@@ -64,7 +65,7 @@ final class ArchiveReader {
             let digest = try ContentDigest()
             var left = entry.size
             while true {
-                let octets = try members.read(atMost: Self.chunkOctets)
+                let octets = try members.read(atMost: min(Self.chunkOctets, left + 1))
                 if octets.isEmpty { break }
                 guard octets.count <= left else { throw file.damaged("\(entry.shown): expected less of it") }
                 left -= octets.count
@@ -81,8 +82,13 @@ final class ArchiveReader {
         }
     }
 
+    /// Most octets of the tar: the files, and for each a header, its long name's, and what fills its last block.
+    private var mostUnpacked: Int { manifest.octets + manifest.entries.count * (8 << 10) + Self.mostBeforeFiles }
+    /// Most octets of the tar up to the manifest's end, and behind the last file.
+    private static let mostBeforeFiles = BackupManifest.maxOctets + 1 << 20
+
     private static func manifest(of file: ArchiveInput) throws(CommandFailure) -> BackupManifest {
-        let octets = try manifestOctets(of: try ArchiveMembers(file), file)
+        let octets = try manifestOctets(of: try ArchiveMembers(file, mostOctets: mostBeforeFiles), file)
         do throws(BackupManifestError) { return try BackupManifest(json: octets) } catch {
             throw file.damaged("manifest: \(error)")
         }
@@ -99,8 +105,9 @@ final class ArchiveReader {
             throw file.damaged("expected a manifest of at most \(BackupManifest.maxOctets) octets, found a longer one")
         }
         var octets: [UInt8] = []
+        octets.reserveCapacity(member.octets + 1)
         while octets.count <= member.octets {
-            let piece = try members.read(atMost: chunkOctets)
+            let piece = try members.read(atMost: min(chunkOctets, member.octets - octets.count + 1))
             if piece.isEmpty { break }
             octets += piece
         }
@@ -178,11 +185,12 @@ private final class ArchiveMembers {
     private let input: ArchiveInput
     private let body: ArchiveBody
 
-    init(_ input: ArchiveInput) throws(CommandFailure) {
+    /// - Parameter mostOctets: of the tar.
+    init(_ input: ArchiveInput, mostOctets: Int) throws(CommandFailure) {
         guard let archive = archive_read_new() else { throw .noMemory }
         self.archive = archive
         self.input = input
-        body = ArchiveBody(input)
+        body = ArchiveBody(input, mostOctets: mostOctets)
         try check(archive_read_support_filter_zstd(archive))
         try check(archive_read_support_format_tar(archive))
         // Goes on behind the end of the tar: what is hidden there is found, and refused.
@@ -202,6 +210,7 @@ private final class ArchiveMembers {
         let status = archive_read_next_header(archive, &entry)
         if status == PST_ARCHIVE_EOF {
             guard body.isAtEnd else { throw input.damaged("expected the archive's end, found more octets") }
+            guard body.hasRoom(archive) else { throw failure }
             return nil
         }
         guard status == PST_ARCHIVE_OK, let entry, let name = archive_entry_pathname(entry) else { throw failure }
@@ -239,18 +248,29 @@ private final class ArchiveMembers {
 /// What libarchive reads: the file up to its trailer.
 private final class ArchiveBody {
     private let input: ArchiveInput
-    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 16)  // owned
+    private let mostOctets: Int
+    /// Small: what it holds may unpack to a gibibyte before anybody looks. Source: RFC 8878 §3.1.1.2.2, RLE_Block.
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 32 << 10, alignment: 16)  // owned
     private var offset = 0
     private(set) var trouble: CommandFailure?
 
-    init(_ input: ArchiveInput) { self.input = input }
+    /// - Parameter mostOctets: most that it may unpack to.
+    init(_ input: ArchiveInput, mostOctets: Int) { (self.input, self.mostOctets) = (input, mostOctets) }
 
     deinit { buffer.deallocate() }
 
     var isAtEnd: Bool { offset == input.bodyOctets }
 
+    /// Whether no more was unpacked than there may be; sets `trouble` if not.
+    func hasRoom(_ archive: OpaquePointer) -> Bool {
+        guard archive_filter_bytes(archive, 0) > mostOctets else { return true }
+        trouble = input.damaged("expected a tar of at most \(mostOctets) octets, found a longer one")
+        return false
+    }
+
     /// - Returns: how many octets lie in the buffer; -1 for a failure.
-    func fill(_ start: UnsafeMutablePointer<UnsafeRawPointer?>) -> Int {
+    func fill(_ archive: OpaquePointer, _ start: UnsafeMutablePointer<UnsafeRawPointer?>) -> Int {
+        guard hasRoom(archive) else { return -1 }
         do throws(CommandFailure) {
             let octets = try input.read(at: offset, atMost: min(buffer.count, input.bodyOctets - offset))
             offset += octets.count
@@ -268,6 +288,6 @@ private final class ArchiveBody {
 private func giveArchiveOctets(
     _ archive: OpaquePointer?, _ reference: UnsafeMutableRawPointer?, _ start: UnsafeMutablePointer<UnsafeRawPointer?>?
 ) -> Int {
-    guard let reference, let start else { return -1 }
-    return Unmanaged<ArchiveBody>.fromOpaque(reference).takeUnretainedValue().fill(start)
+    guard let archive, let reference, let start else { return -1 }
+    return Unmanaged<ArchiveBody>.fromOpaque(reference).takeUnretainedValue().fill(archive, start)
 }
