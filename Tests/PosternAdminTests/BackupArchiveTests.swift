@@ -274,6 +274,25 @@ struct BackupArchiveTests {
         }
     }
 
+    @Test("a manifest of more values than the most files have is refused")
+    func manifestValues() throws {
+        let good = try TestArchive.manifest(Self.files).json
+        _ = try ControlDocument(
+            good, maxValues: BackupManifest.maxValues / BackupManifest.maxEntries * Self.files.count)
+        // Members that a later Postern adds are passed over, but not any number of them.
+        for (count, isTaken) in [(100_000, true), (BackupManifest.maxValues, false)] {
+            let more = Array(#","later":[\#(String(repeating: "0,", count: count))0]"#.utf8)
+            let close = try #require(good.lastIndex(of: UInt8(ascii: "}")))
+            let text = good[..<close] + more + good[close...]
+            do throws(BackupManifestError) {
+                _ = try BackupManifest(json: Array(text))
+                #expect(isTaken, "\(count) values were taken")
+            } catch {
+                #expect(!isTaken && error.description.contains("at most 320000 values"), "\(count): \(error)")
+            }
+        }
+    }
+
     @Test("manifests that are not ours are refused")
     func manifests() throws {
         let good = String(decoding: try TestArchive.manifest(Self.files).json, as: UTF8.self)

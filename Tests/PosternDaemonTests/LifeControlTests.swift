@@ -301,6 +301,17 @@ struct LifeControlTests {
         #expect(throws: ControlDocumentError.self) { try ControlDocument(Array(text.utf8)) }
     }
 
+    @Test("values are counted, lists and objects among them")
+    func manyValues() throws {
+        for (text, count) in [("1", 1), ("[]", 1), ("[1,2]", 3), (#"{"a":{"b":[null]},"c":""}"#, 5)] {
+            _ = try ControlDocument(Array(text.utf8), maxValues: count)
+            let failure = #expect(throws: ControlDocumentError.self) {
+                try ControlDocument(Array(text.utf8), maxValues: count - 1)
+            }
+            #expect(failure?.description == "expected a JSON document of at most \(count - 1) values, found more")
+        }
+    }
+
     @Test("damaged documents never trap; what is read is written alike")
     func mutated() throws {
         Mutations.of(

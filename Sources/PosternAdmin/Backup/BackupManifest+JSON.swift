@@ -22,7 +22,7 @@ extension BackupManifest {
     /// Reads and checks one.
     init(json octets: [UInt8]) throws(BackupManifestError) {
         let document: ControlDocument
-        do throws(ControlDocumentError) { document = try ControlDocument(octets) } catch {
+        do throws(ControlDocumentError) { document = try ControlDocument(octets, maxValues: Self.maxValues) } catch {
             throw BackupManifestError("\(error)")
         }
         guard let format = document["format"]?.number else {

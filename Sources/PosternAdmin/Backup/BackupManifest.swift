@@ -15,6 +15,9 @@ struct BackupManifest: Hashable, Sendable {
     static let maxOctets = 16 << 20
     /// Most files: 1000 domains with all the keys that a directory may hold, and their tables.
     static let maxEntries = 20_000
+    /// Most JSON values: each file has twelve, and a later Postern may add some. Of 16 MiB of nothing but brackets half a
+    /// gibibyte would be made.
+    static let maxValues = 16 * maxEntries
 
     /// The Postern that made it.
     var version: String

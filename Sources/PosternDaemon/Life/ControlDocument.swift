@@ -1,6 +1,6 @@
 // What travels over a control socket: one JSON value (RFC 8259). Written by a daemon; read by the CLI, which runs as
-// root and therefore takes nothing on trust: depth and numbers are capped, duplicate names are the first one's.
-// No fractions and exponents: nothing of ours has any.
+// root and therefore takes nothing on trust: depth, numbers and the count of values are capped, duplicate names are the
+// first one's. No fractions and exponents: nothing of ours has any.
 
 public enum ControlDocument: Hashable, Sendable {
     case text(String)
@@ -18,6 +18,8 @@ public enum ControlDocument: Hashable, Sendable {
 
     /// Deepest nesting that is read; ours has four levels.
     public static let maxDepth = 16
+    /// Most values that are read: a list of little ones is thirty times as long in memory as it is as JSON.
+    public static let maxValues = 1 << 20
 
     public static func number(_ value: Int) -> ControlDocument { .number(Int64(value)) }
 
@@ -61,13 +63,21 @@ extension ControlDocument: CustomStringConvertible {
 public struct ControlDocumentError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Counted from 0.
     public let offset: Int
-    public var description: String { "expected a JSON document, found something else at octet \(offset)" }
+    /// Where there are more values than this.
+    public var maxValues: Int?
+    public var description: String {
+        if let maxValues { return "expected a JSON document of at most \(maxValues) values, found more" }
+        return "expected a JSON document, found something else at octet \(offset)"
+    }
 }
 
 extension ControlDocument {
     /// - Parameter octets: one JSON value, with white space around it at most.
-    public init(_ octets: [UInt8]) throws(ControlDocumentError) {
-        var reader = Reader(rest: octets[...])
+    /// - Parameter maxValues: most values in it, lists and objects counted as well.
+    public init(
+        _ octets: [UInt8], maxValues: Int = ControlDocument.maxValues
+    ) throws(ControlDocumentError) {
+        var reader = Reader(rest: octets[...], maxValues: maxValues)
         self = try reader.value(depth: 0)
         reader.skipSpace()
         guard reader.rest.isEmpty else { throw reader.failure }
@@ -75,6 +85,10 @@ extension ControlDocument {
 
     private struct Reader {
         var rest: ArraySlice<UInt8>
+        let maxValues: Int
+        private var values = 0
+
+        init(rest: ArraySlice<UInt8>, maxValues: Int) { (self.rest, self.maxValues) = (rest, maxValues) }
 
         var failure: ControlDocumentError { ControlDocumentError(offset: rest.startIndex) }
 
@@ -106,6 +120,10 @@ extension ControlDocument {
         mutating func value(depth: Int) throws(ControlDocumentError) -> ControlDocument {
             skipSpace()
             guard depth < ControlDocument.maxDepth, let first = rest.first else { throw failure }
+            values += 1
+            guard values <= maxValues else {
+                throw ControlDocumentError(offset: rest.startIndex, maxValues: maxValues)
+            }
             switch first {
             case UInt8(ascii: "{"): return .object(try members(depth: depth))
             case UInt8(ascii: "["): return .list(try elements(depth: depth))
