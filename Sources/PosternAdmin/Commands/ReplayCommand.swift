@@ -62,14 +62,7 @@ struct ReplayCommand: Subcommand {
         help: ArgumentHelp(
             "The configuration in force. (default: \(DaemonArguments.defaultConfiguration))", valueName: "file"))
     var against: String?
-    @Option(
-        help: ArgumentHelp("Leave out older requests: 24h, 7d, 2026-11-20, \"2026-11-20 08:15\".", valueName: "time"),
-        transform: { text in try LogMoment(text) })
-    var since: LogMoment?
-    @Option(
-        help: ArgumentHelp("Leave out younger requests, as for --since.", valueName: "time"),
-        transform: { text in try LogMoment(text) })
-    var until: LogMoment?
+    @OptionGroup var span: SpanArguments
     @Option(
         help: ArgumentHelp("List only these: pass:reject, pass: (from), :defer (to).", valueName: "from:to"),
         transform: { text in try ReplayCommand.change(text) })
@@ -123,7 +116,7 @@ struct ReplayCommand: Subcommand {
         let now = surroundings.now()
         var report = ReplayReport(
             wanted: .init(from: changes?.from, to: changes?.to, client: client, limit: limit),
-            since: since?.time(now: now), until: until?.time(now: now), hasBaseline: baseline != nil,
+            since: span.since?.time(now: now), until: span.until?.time(now: now), hasBaseline: baseline != nil,
             limits: tried.rate.limits)
         let log = NoteCollector()
         let questions = QuestionCount()

@@ -1,4 +1,4 @@
-// Which lines a subcommand reads: --log, --journal, --since, --until. Shared by report and why.
+// Which lines a subcommand reads: --log, --journal, --since, --until. Shared by report and why; the times by replay too.
 
 internal import ArgumentParser
 internal import PosternDaemon
@@ -56,6 +56,19 @@ enum LogMoment: Equatable {
     }
 }
 
+/// From when to when.
+struct SpanArguments: ParsableArguments {
+    @Option(
+        help: ArgumentHelp("Leave out what is older: 24h, 7d, 2026-11-20, \"2026-11-20 08:15\".", valueName: "time"),
+        transform: { text in try LogMoment(text) })
+    var since: LogMoment?
+
+    @Option(
+        help: ArgumentHelp("Leave out what is younger, as for --since.", valueName: "time"),
+        transform: { text in try LogMoment(text) })
+    var until: LogMoment?
+}
+
 struct LogArguments: ParsableArguments {
     @Option(
         parsing: .upToNextOption,
@@ -67,31 +80,23 @@ struct LogArguments: ParsableArguments {
     @Flag(help: "Read the journal, even where there are log files.")
     var journal = false
 
-    @Option(
-        help: ArgumentHelp("Leave out older lines: 24h, 7d, 2026-11-20, \"2026-11-20 08:15\".", valueName: "time"),
-        transform: { text in try LogMoment(text) })
-    var since: LogMoment?
-
-    @Option(
-        help: ArgumentHelp("Leave out younger lines, as for --since.", valueName: "time"),
-        transform: { text in try LogMoment(text) })
-    var until: LogMoment?
+    @OptionGroup var span: SpanArguments
 
     func validate() throws(ValidationError) {
         if journal, !log.isEmpty { throw ValidationError("expected --log or --journal, found both") }
     }
 
     /// A reader of what is asked for.
-    /// - Parameter span: how far back it looks where nothing is said, and no log is named.
+    /// - Parameter usual: how far back it looks where nothing is said, and no log is named.
     func reader(
-        _ options: GlobalOptions, span: Duration, in surroundings: Surroundings
+        _ options: GlobalOptions, span usual: Duration, in surroundings: Surroundings
     ) throws(CommandFailure) -> LogReader {
         let now = surroundings.now()
         let isUsual = log.isEmpty
         var reader = LogReader(
-            sources: [], since: since.map { $0.time(now: now) }, until: until.map { $0.time(now: now) }, now: now,
+            sources: [], since: span.since?.time(now: now), until: span.until?.time(now: now), now: now,
             tell: surroundings.tell)
-        if isUsual, since == nil { reader.since = (reader.until ?? now) + .nanoseconds(-span.nanoseconds) }
+        if isUsual, reader.since == nil { reader.since = (reader.until ?? now) + .nanoseconds(-usual.nanoseconds) }
         // What cannot be read of the configuration is no reason not to read logs.
         if let configuration = options.load(for: .dns, in: surroundings).readable {
             reader.facility = configuration.log.facility.rawValue
