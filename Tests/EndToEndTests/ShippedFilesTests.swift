@@ -41,6 +41,25 @@ import Testing
         for page in pages { #expect(readme.contains("contrib/doc/\(page)"), "\(page)") }
     }
 
+    @Test("what an admin is told to use comes with the package")
+    func packaged() throws {
+        let packed = try ["docs", "examples"].flatMap {
+            try text("contrib/debian/postern.\($0)").split(separator: "\n").map(String.init)
+        }
+        // For who builds and measures; the sample becomes /etc/postern/postern.toml.
+        let parts: Set = [
+            "bench", "debian", "fuzz", "lib.sh", "package", "package-boot", "package-try", "postern.toml", "test",
+            "try",
+        ]
+        let contrib = SourceTree.root.appending(path: "contrib")
+        for entry in try FileManager.default.contentsOfDirectory(atPath: contrib.path) where !parts.contains(entry) {
+            #expect(packed.contains("contrib/\(entry)"), "\(entry)")
+        }
+        for path in packed where path.hasPrefix("contrib/") {
+            #expect(FileManager.default.fileExists(atPath: SourceTree.root.appending(path: path).path), "\(path)")
+        }
+    }
+
     /// `table.key` of every key in the sample.
     private func sampleKeys() throws -> Set<String> {
         var keys: Set<String> = []
