@@ -7,7 +7,8 @@ import PosternMail
 @testable import PosternAdmission
 @testable import PosternDaemon
 
-/// How the file is cut, what the octets are: a whole file, or one frame's payload; the octets.
+/// How the file is cut, what the octets are: one frame's payload, a whole file, or one whose checksums are mended; the
+/// octets.
 @Sendable func fuzzRecords(_ input: inout FuzzInput) {
     let seed = input.octet()
     let choice = input.octet()
@@ -17,6 +18,7 @@ import PosternMail
         file = RecordFormat.magic
         FramedOctets.append(frame: payload, to: &file)
     }
+    if choice & 2 != 0 { mendChecksums(of: &file) }
     let whole = payloads { $0(file) }
     let split = payloads { take in inPieces(file, seed: seed) { piece in take(piece.indices.map { piece[$0] }) } }
     require(whole.found == split.found, "\(whole.found.count) frames whole, \(split.found.count) in pieces")
@@ -28,6 +30,19 @@ import PosternMail
         records += read.records
     }
     judge(records)
+}
+
+/// What no fuzzer guesses: a frame's CRC-32C.
+private func mendChecksums(of file: inout [UInt8]) {
+    var start = RecordFormat.magic.count
+    while start < file.count, let length = FramedOctets.word(file[start...]) {
+        let payload = start + FramedOctets.frameHead
+        guard payload + Int(length) <= file.count else { return }
+        var checksum: [UInt8] = []
+        FramedOctets.append(word: FramedOctets.crc(file[payload..<payload + Int(length)]), to: &checksum)
+        file.replaceSubrange(start + 4..<payload, with: checksum)
+        start = payload + Int(length)
+    }
 }
 
 private func payloads(

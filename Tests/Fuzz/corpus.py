@@ -246,7 +246,8 @@ samples = [record(1, nothing), record(2, b"\2" + text(b"limit account") + text(b
            record(1, nothing, b"\6" + b"\3" + name + b"\4" + number(1000) + number(1_789_999_999_000))]
 everything = b"".join(samples)
 seeds["records"] += [b"\7\0" + part for part in samples + [everything, everything * 3, everything[:-9]]]
-seeds["records"] += [b"\7\1PSTNREQ1" + len(everything).to_bytes(4, "little") + bytes(4) + everything, b"\3\1PSTNREQ1"]
+frames = b"".join(len(part).to_bytes(4, "little") + bytes(4) + part for part in samples + [everything])
+seeds["records"] += [b"\7\3PSTNREQ1" + frames, b"\7\1PSTNREQ1" + frames, b"\3\1PSTNREQ1"]
 
 # A manifest alone and in a tar, and files that are to be written.
 def entry(kind, path, octets, **more):
@@ -281,6 +282,14 @@ for count in range(1, len(files) + 1):
     plain = b"".join(bytes([97 + n]) + path.encode() + b"\0" + octets.replace(b"\0", b"") + b"\0"
                      for n, (kind, path, octets, _) in enumerate(chosen))
     seeds["archive"] += [b"\3\0" + plain, b"\3\5d" + files[0][1].encode() + b"\0x\0" + plain]
+# Members that are nearly the manifest's: what is wrong, what tar says it is, the kind and path; a pax header's members
+# stand where the content is otherwise.
+pax = b"path=/etc/shadow\nsize=3\nGNU.sparse.map=0,1\nlinkpath=x\nSCHILY.xattr.a=b"
+for flaw in (0, 1, 2, 4, 8, 16, 32, 64, 128):
+    for kind in b"\0" + b"0123456gxLKVDSNM" if flaw in (0, 64) else b"\0":
+        seeds["archive"].append(
+            b"\4\0\0\0d" + files[0][1].encode() + b"\0" + files[0][2] + b"\0" + bytes([flaw, kind]) + b"a"
+            + files[1][1].encode() + b"\0" + (pax if kind in b"gx" else files[1][2]) + b"\0")
 # A frame of one block that repeats a zero 131,072 times. Source: RFC 8878 §3.1.1.
 seeds["archive"] += [b"\2\0\x28\xb5\x2f\xfd\0\x58" + b"\2\0\x10\0" * count + b"\3\0\x10\0" for count in (1, 60)]
 
@@ -357,7 +366,8 @@ words = {
                "\\x22client_address\\x22: \\x22helo_name\\x22: \\x22size\\x22: RCPT DATA null true [ ] , \\x5cu00e9 \\x5cn 192.0.2.7",
     "records": "PSTNREQ1 \\x80 \\xff \\x01\\x00 \\x07example\\x03net\\x00 192.0.2.7 ann@example.net \\x80\\x80\\x01 zen.example",
     "archive": "manifest.json \\x22path\\x22: \\x22original\\x22: \\x22size\\x22: \\x22state\\x22: config/ keys/ state/ ../ /etc/ "
-               ".replaced-20261121T120000Z \\x00 ustar \\x28\\xb5\\x2f\\xfd \\x02\\x00\\x10\\x00 9007199254740993 null limits",
+               ".replaced-20261121T120000Z \\x00 ustar \\x28\\xb5\\x2f\\xfd \\x02\\x00\\x10\\x00 9007199254740993 null limits "
+               "path= size= GNU.sparse.map=0,1 linkpath= hdrcharset=BINARY",
     "storereply": "\\x0d\\x0a *1\\x0d\\x0a *3\\x0d\\x0a $1\\x0d\\x0a $-1\\x0d\\x0a :0\\x0d\\x0a -ERR +OK 9223372036854775807 "
                   "-9223372036854775808 \\xcf \\xdc\\x00\\x16 \\x90 postern:limit: messages:60s 1176372 , + 192.0.2.0/24",
     "log": "\\x00 < > \\x5c \\x22 \\x0a \\xe2\\x80\\xa8 \\xe2\\x80\\xae \\xc2\\x85 mx.example.com",
