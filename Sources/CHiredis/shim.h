@@ -60,6 +60,17 @@ static inline int pst_reader_next(redisReader *reader, redisReply **reply) {
     return made == NULL ? 0 : 1;
 }
 
+/* Whether nothing lies behind the last reply, not even a part of another. */
+static inline int pst_reader_is_between(const redisReader *reader) {
+    if (reader->pos != reader->len) return 0;
+    if (reader->ridx == -1) return 1;
+#if HIREDIS_MAJOR >= 1
+    return reader->ridx == 0 && reader->task[0]->type == -1;
+#else
+    return reader->ridx == 0 && reader->rstack[0].type == -1; /* it waits for a reply's first octet */
+#endif
+}
+
 /* What the reader says is wrong: a C string in a fixed array, which Swift sees as a tuple. */
 static inline const char *pst_reader_error(const redisReader *reader) { return reader->errstr; }
 

@@ -32,13 +32,21 @@ struct LimitsMemory: Sendable {
         ledger.prepare(terms)
     }
 
+    /// To be called last.
+    func close() {
+        shared?.ledger.close()
+        local.close()
+    }
+
     /// For the line of the start.
     var place: String { shared.map { "\($0.store.url), and in \(local.path) while that is away" } ?? local.path }
 
     // MARK: What is counted
 
     /// Of this host: asking a shared store for all its keys would be dear.
-    var counters: [CounterReading] { LedgerReadings.of(local) + (shared?.store.readings ?? []) }
+    var counters: [CounterReading] {
+        LedgerReadings.of(local) + (shared.map { $0.ledger.readings + $0.store.readings } ?? [])
+    }
     var gauges: [CounterReading] { local.health.readings(of: "limits") + (shared?.store.gaugeReadings ?? []) }
     var histograms: [HistogramReading] { shared?.store.histogramReadings ?? [] }
 }

@@ -56,7 +56,7 @@ struct RateDaemon: RunningDaemon {
         server.stop()
         socket.remove()
         recorder.close()
-        memory.local.close()
+        memory.close()
     }
 
     static func start(_ configuration: Configuration, _ resources: DaemonResources) throws -> any RunningDaemon {

@@ -211,7 +211,8 @@ struct JudgeTableTests {
             "2:13: state.directory: expected an absolute path, found \"state\""),
         ProblemRow(
             "a store of another kind", "[store]\nurl = \"mysql://ann:secret@192.0.2.1\"\n",
-            "2:7: store.url: expected redis://, rediss:// or redis+sentinel://, found \"192.0.2.1\""),
+            "2:7: store.url: expected redis://, rediss://, redis+sentinel:// or rediss+sentinel://, found "
+                + "\"192.0.2.1\""),
         ProblemRow(
             "a password is not repeated", "[store]\nurl = \"redis://ann:secret@192.0.2.1\"\n",
             "2:7: store.url: expected the password in password_file, found a URL with one"),
@@ -402,6 +403,7 @@ struct JudgeTableTests {
             ("rediss://[2001:db8::1]:6380/2", "rediss://[2001:db8::1]:6380/2"),
             ("redis://[2001:db8::1]", "redis://[2001:db8::1]:6379/0"),
             ("redis+sentinel://a,b:1,c/main", "redis+sentinel://a:26379,b:1,c:26379/main"),
+            ("rediss+sentinel://a,[::1]:2/main", "rediss+sentinel://a:26379,[::1]:2/main"),
         ])
     func storeURLs(text: String, written: String) throws {
         let url = try TextType<StoreURL>.storeURL.parse(text)

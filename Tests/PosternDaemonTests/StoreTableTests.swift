@@ -21,6 +21,7 @@ struct StoreTableTests {
             ("of an IPv6 link", "url = \"redis://[fe80::1]\"", nil),
             ("a name, which may be any", "url = \"redis://store.example.net\"", nil),
             ("over TLS it may be anywhere", "url = \"rediss://203.0.113.5\"", nil),
+            ("Sentinels over TLS too", "url = \"rediss+sentinel://203.0.113.5,203.0.113.6/main\"", nil),
             (
                 "without TLS through the Internet", "url = \"redis://203.0.113.5\"",
                 "2:7: store.url: 203.0.113.5 is an address of the Internet's, and mail addresses and the password go "
@@ -34,7 +35,7 @@ struct StoreTableTests {
             (
                 "one of several Sentinels", "url = \"redis+sentinel://10.0.0.1,[2001:db8::1]/main\"",
                 "2:7: store.url: 2001:db8::1 is an address of the Internet's, and mail addresses and the password go "
-                    + "there for all to read: use a tunnel, or one server by rediss://"
+                    + "there for all to read: use rediss+sentinel://, or a tunnel"
             ),
             (
                 "a user without a password", "url = \"redis://127.0.0.1\"\nuser = \"a\"",
@@ -84,7 +85,7 @@ struct StoreTableTests {
         let unused = read(
             Array("[store]\nurl = \"redis://a.example\"\nca_file = \"ca.pem\"\n".utf8), folder: folder.path, for: .check
         )
-        #expect(unused.advice.map(\.text) == ["not used: there is no TLS without rediss://"])
+        #expect(unused.advice.map(\.text) == ["not used: there is no TLS without rediss:// or rediss+sentinel://"])
         let lonely = read(Array("[store]\npassword_file = \"good\"\n".utf8), folder: folder.path, for: .check)
         #expect(lonely.advice.map(\.text) == ["nothing is shared: there is no url"])
     }

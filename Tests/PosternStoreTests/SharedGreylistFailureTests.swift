@@ -286,6 +286,40 @@ struct SharedGreylistFailureTests {
         #expect(bench.log.warnings.contains { $0.contains("4 greylist entries") })
     }
 
+    /// The store is not tried by itself.
+    private static let patient = Duration.seconds(1000) ... .seconds(1000)
+
+    @Test("at its end it tells the store what waits, if that is back")
+    func farewell() throws {
+        let bench = try SharedBench(pauses: Self.patient)
+        bench.ledger.open()
+        try prepared(bench)
+        bench.instance.kill()
+        #expect(try bench.ask(stranger) == "wait 300")
+        let waiting = CounterName("postern_shared_store_waiting", "ledger", "greylist")
+        #expect(bench.ledger.waiting > 0)
+        #expect(bench.ledger.readings.first { $0.name == waiting }?.value == UInt64(bench.ledger.waiting))
+        try bench.instance.start()
+        #expect(!bench.store.isWorking)
+        bench.ledger.close()
+        #expect(bench.ledger.waiting == 0)
+        #expect(bench.log.warnings.count == 1, "\(bench.log.warnings)")
+        let other = try SharedBench(bench.instance, at: bench.clock.now())
+        other.clock.advance(by: .seconds(300))
+        #expect(try other.ask(stranger) == "pass triplet 300")
+    }
+
+    @Test("at its end it waits for a store that hangs no longer than the timeout, and says what that was not told")
+    func farewellToNobody() throws {
+        let bench = try SharedBench(timeout: .milliseconds(100), pauses: Self.patient)
+        bench.instance.pause()
+        #expect(try bench.ask(stranger) == "wait 300")
+        let waiting = bench.ledger.waiting
+        bench.ledger.close()
+        #expect(bench.log.warnings.count == 2, "\(bench.log.warnings)")
+        #expect(bench.log.warnings.last?.contains(": \(waiting) greylist entries") == true)
+    }
+
     @Test("what an admin has made the store forget is not brought back by a host that was cut off")
     func forgotten() throws {
         let bench = try SharedBench()

@@ -23,7 +23,7 @@ final class SharedLimitHost: LimitAsking {
 
     init(
         _ name: String, _ redis: RedisInstance, _ folder: TemporaryFolder, _ judge: LimitJudge, _ clock: ScriptedClock,
-        log: RecordingLog, timeout: Duration, usesCallersClock: Bool
+        log: RecordingLog, timeout: Duration, pauses: ClosedRange<Duration>, usesCallersClock: Bool
     ) {
         self.name = name
         self.judge = judge
@@ -32,7 +32,7 @@ final class SharedLimitHost: LimitAsking {
             scheme: .redis, servers: [StoreURL.Server(host: redis.address, port: redis.port)], master: nil, database: 0)
         store = SharedStore(
             url, StoreSettings(url: url, timeout: timeout), log: log,
-            pauses: .milliseconds(20) ... .milliseconds(50))
+            pauses: pauses)
         let scripted: @Sendable () -> UnixTime = { [clock] in clock.now() }
         make = { [store] in
             let local = LimitStore(path: folder.path + "/" + name, log: log, wall: scripted)
@@ -101,7 +101,7 @@ struct SharedLimitGround {
 
     init(
         _ limits: [LimitSettings], hosts count: Int = 2, options: [String] = [], timeout: Duration = .seconds(5),
-        usesCallersClock: Bool = true
+        pauses: ClosedRange<Duration> = .milliseconds(20) ... .milliseconds(50), usesCallersClock: Bool = true
     ) throws {
         redis = try RedisInstance(options: options)
         folder = try TemporaryFolder()
@@ -110,7 +110,7 @@ struct SharedLimitGround {
         hosts = try (0..<count).map { number in
             let host = SharedLimitHost(
                 "mx\(number + 1)", redis, folder, judge, clock, log: log, timeout: timeout,
-                usesCallersClock: usesCallersClock)
+                pauses: pauses, usesCallersClock: usesCallersClock)
             try Await.until("the store to be found") { host.store.isWorking }
             return host
         }

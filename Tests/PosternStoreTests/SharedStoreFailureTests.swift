@@ -34,7 +34,7 @@ struct SharedStoreFailureTests {
     static func nonsense(_ words: String) -> StoreFailure {
         .malformed(
             "what it sends is not Redis' protocol (\(words)): store.url must name a Redis or Valkey server, "
-                + "with rediss:// where it speaks TLS")
+                + "with rediss:// or rediss+sentinel:// where it speaks TLS")
     }
 
     @Test(
@@ -63,6 +63,7 @@ struct SharedStoreFailureTests {
                 "arrays in arrays without end", says: String(repeating: "*1\r\n", count: 100),
                 nonsense("No support for nested multi bulk replies with depth > 7")),
             Row("two answers to one question", says: ":1\r\n:2\r\n", .malformed("it answers what nobody asked")),
+            Row("an answer and half of another", says: ":1\r\n$5\r\nab", .malformed("it answers what nobody asked")),
             Row(
                 "octets without end", .repeats(Array("$1000000000\r\n".utf8) + [UInt8](repeating: 0x61, count: 60_000)),
                 .malformed("its reply is longer than 4194304 octets")),
@@ -100,6 +101,12 @@ struct SharedStoreFailureTests {
             ("-ERR DB index is out of range", .database, true),
             ("-ERR Error running script (call to f_1): @user_script:1: -OOM command not allowed", .full, true),
             ("-NOPERM this user has no permissions to run the 'get' command", .permission, false),
+            (
+                "-ERR Error running script (call to f_1): @user_script:1: The user executing the script can't run this "
+                    + "command or subcommand", .permission, false
+            ),
+            ("-ERR The user executing the script can't run this command or subcommand", .permission, false),
+            ("-ERR ACL failure in script: User default has no permissions to run 'set'", .permission, false),
             ("-WRONGTYPE Operation against a key holding the wrong kind of value", .command, false),
             ("-ERR unknown command", .command, false),
             ("-", .command, false),
@@ -221,6 +228,32 @@ struct SharedStoreFailureTests {
         instance.resume()
         try Await.until("the store to be back") { store.isWorking }
         #expect(try store.command(octets("GET", "a")) == .null)
+    }
+
+    @Test("an answer that comes too late is nobody's")
+    func lateAnswer() throws {
+        let instance = try RedisInstance()
+        let store = Self.store(port: instance.port, timeout: .seconds(20), log: RecordingLog())
+        #expect(try store.command(octets("MSET", "a", "late", "b", "right")).text == "OK")
+        instance.pause()
+        #expect(throws: StoreFailure.timeout(.milliseconds(50))) {
+            try store.command(octets("GET", "a"), within: .milliseconds(50))
+        }
+        instance.resume()
+        try Await.until("the store to be back") { store.isWorking }
+        for _ in 0..<20 { #expect(try store.command(octets("GET", "b")).text == "right") }
+    }
+
+    @Test("a script that the server does not know is sent once more in the time that is left, and not in its own")
+    func oneDeadline() throws {
+        // Each answer takes more than half of it.
+        let server = try FakeStoreServer(.drips(Array("-NOSCRIPT no\r\n".utf8), milliseconds: 50))
+        defer { server.end() }
+        let store = Self.store(port: server.port, timeout: .seconds(1), log: RecordingLog())
+        try Await.until("the first try") { store.isWorking }
+        #expect(throws: StoreFailure.timeout(.seconds(1))) {
+            try store.run(StoreScript(name: "none", text: "return 1"), keys: octets("a"), arguments: [])
+        }
     }
 
     @Test("many threads share few connections")

@@ -182,6 +182,42 @@ struct SharedStoreServersTests {
         #expect(said?.contains("store.url must name the master") == true)
     }
 
+    @Test("Sentinels over TLS: they and the master they name are known by their certificates")
+    func secureSentinels() throws {
+        let certificates = try RedisCertificates(for: ["IP:127.0.0.1"])
+        let others = try RedisCertificates(for: ["IP:127.0.0.1"])
+        let master = try RedisInstance(tls: certificates)
+        let replica = try RedisInstance(tls: certificates, replicaOf: master)
+        try Await.until("the replica to follow", context: { replica.log }) {
+            try replica.command("INFO", "replication").text.contains("master_link_status:up")
+        }
+        let watcher = try RedisInstance.sentinel(of: master, name: "main", quorum: 1)
+        try Await.until("the Sentinel to know the replica", context: { watcher.log }) {
+            try watcher.command("SENTINEL", "MASTER", "main").text.contains("num-slaves\n1")
+        }
+        let servers = [("127.0.0.1", watcher.port)]
+        let store = store(
+            to: servers, scheme: .secureSentinel, master: "main", authorities: certificates.authority)
+        #expect(try store.command(octets("SET", "a", "1")).text == "OK")
+        #expect(try master.command("GET", "a").text == "1\n")
+        // Neither is believed without its certificate, nor asked in the clear.
+        let stranger = self.store(to: servers, scheme: .secureSentinel, master: "main", authorities: others.authority)
+        #expect(trouble(stranger)?.contains("127.0.0.1:\(watcher.port): its certificate is not accepted") == true)
+        let named = self.store(
+            to: [("localhost", watcher.port)], scheme: .secureSentinel, master: "main",
+            authorities: certificates.authority)
+        #expect(trouble(named)?.contains("localhost:\(watcher.port): its certificate is not accepted") == true)
+        let plain = trouble(self.store(to: servers, scheme: .sentinel, master: "main")) ?? ""
+        #expect(plain.contains("store.url wants rediss:// or rediss+sentinel:// where it speaks TLS"), "\(plain)")
+        master.kill()
+        try Await.until("the failure to be noticed") {
+            (try? store.command(octets("GET", "a"))) == nil  // as soon as it is not answered
+        }
+        try Await.until("the replica to be the master", context: { watcher.log }) { store.isWorking }
+        #expect(try store.command(octets("SET", "b", "2")).text == "OK")
+        #expect(try replica.command("GET", "b").text == "2\n")
+    }
+
     @Test("Sentinels: the master is found, and the next one after a failover")
     func sentinels() throws {
         let master = try RedisInstance(password: "secret")

@@ -13,12 +13,13 @@ func octets(_ words: String...) -> [[UInt8]] { words.map { Array($0.utf8) } }
 @Suite("A shared store", .enabled(if: RedisInstance.isAvailable))
 struct SharedStoreTests {
     static func store(
-        _ instance: RedisInstance, timeout: Duration = .seconds(10), log: RecordingLog = RecordingLog()
+        _ instance: RedisInstance, timeout: Duration = .seconds(10), log: RecordingLog = RecordingLog(),
+        pauses: ClosedRange<Duration> = .milliseconds(20) ... .milliseconds(200)
     ) -> SharedStore {
         let server = StoreURL.Server(host: instance.address, port: instance.port)
         return SharedStore(
             StoreURL(scheme: .redis, servers: [server], master: nil, database: 0),
-            StoreSettings(url: nil, timeout: timeout), log: log, pauses: .milliseconds(20) ... .milliseconds(200))
+            StoreSettings(url: nil, timeout: timeout), log: log, pauses: pauses)
     }
 
     @Test("replies are values")

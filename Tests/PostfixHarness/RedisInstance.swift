@@ -1,5 +1,8 @@
 // A private Redis server on loopback: a port, a folder and options of its own, nothing of the machine's configuration;
 // ended and removed with its owner. Also as a replica or a Sentinel, with a password, and over TLS.
+//
+// It is Debian's redis-server, or the one that $POSTERN_REDIS_SERVER names: an absolute path of another version's, or
+// of valkey-server, built with TLS, so that every suite that needs a store runs against it. redis-cli stays Debian's.
 
 import Foundation
 public import Glibc
@@ -14,7 +17,10 @@ public final class RedisInstance: Sendable {
     private let arguments: [String]
     private let running: Mutex<(child: ChildProcess, guardian: Guardian)?>
 
-    public static let programs = ["/usr/bin/redis-server", "/usr/bin/redis-cli"]
+    /// What is started, also as a Sentinel.
+    public static let server =
+        ProcessInfo.processInfo.environment["POSTERN_REDIS_SERVER"] ?? "/usr/bin/redis-server"
+    public static let programs = [server, "/usr/bin/redis-cli"]
     /// Whether it is there. contrib/test demands it.
     public static var isAvailable: Bool {
         ProcessInfo.processInfo.environment["POSTERN_TEST_ALL"] != nil
@@ -40,7 +46,7 @@ public final class RedisInstance: Sendable {
             kind: [], address: address, port: port, password: password, tls: tls, lines: lines + options)
     }
 
-    /// A Sentinel, which watches a master and promotes a replica when it is gone.
+    /// A Sentinel, which watches a master and promotes a replica when it is gone; over TLS where the master speaks that.
     /// - Parameter name: of the master, as Sentinels and `redis+sentinel://` know it.
     /// - Parameter downAfter: longer than a busy machine holds up a master that is not dead.
     public static func sentinel(
@@ -56,7 +62,7 @@ public final class RedisInstance: Sendable {
         ]
         if let password = master.password { lines.append("sentinel auth-pass \(name) \(password)") }
         return try RedisInstance(
-            kind: ["--sentinel"], address: address, port: nil, password: nil, tls: nil, lines: lines + options)
+            kind: ["--sentinel"], address: address, port: nil, password: nil, tls: master.tls, lines: lines + options)
     }
 
     private init(
@@ -73,7 +79,7 @@ public final class RedisInstance: Sendable {
         if let tls {
             configuration += [
                 "port 0", "tls-port \(port)", "tls-cert-file \(tls.certificate)", "tls-key-file \(tls.key)",
-                "tls-ca-cert-file \(tls.authority)", "tls-auth-clients no",
+                "tls-ca-cert-file \(tls.authority)", "tls-auth-clients no", "tls-replication yes",
             ]
         } else {
             configuration.append("port \(port)")
@@ -95,7 +101,7 @@ public final class RedisInstance: Sendable {
 
     /// Starts it again, after `stop` or `kill`.
     public func start() throws {
-        let child = try ChildProcess("/usr/bin/redis-server", arguments)
+        let child = try ChildProcess(Self.server, arguments)
         let guardian = try Guardian(onDeath: "kill -CONT \(child.pid); kill -KILL \(child.pid)")
         running.withLock { $0 = (child, guardian) }
         do {
@@ -138,12 +144,23 @@ public final class RedisInstance: Sendable {
 
     /// Runs redis-cli, which prints strings as they are. Source: redis-cli(1).
     @discardableResult
-    public func command(_ words: String...) throws -> ProgramResult {
+    public func command(_ words: String...) throws -> ProgramResult { try command(words) }
+
+    @discardableResult
+    public func command(_ words: [String]) throws -> ProgramResult {
         var arguments = ["-h", address, "-p", "\(port)"]
         if let tls { arguments += ["--tls", "--cacert", tls.authority] }
         var environment: [String: String] = [:]
         if let password { environment["REDISCLI_AUTH"] = password }
         return try Program.run("/usr/bin/redis-cli", arguments + words, environment: environment)
+    }
+
+    /// Of Redis, or the one that Valkey says it behaves like: `7.0.15`.
+    public func version() throws -> String {
+        let lines = try command("INFO", "server").text.split(whereSeparator: \.isNewline)
+        let line = lines.first { $0.hasPrefix("redis_version:") }
+        guard let version = line?.split(separator: ":").last else { throw HarnessError("no version: \(lines)") }
+        return String(version)
     }
 
     /// The keys that it holds, in order.

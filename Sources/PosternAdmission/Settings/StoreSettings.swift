@@ -9,6 +9,11 @@ public struct StoreURL: Hashable, Sendable {
         case rediss
         /// Asked of Sentinels which server is the master.
         case sentinel = "redis+sentinel"
+        /// The same; Sentinels and master speak TLS.
+        case secureSentinel = "rediss+sentinel"
+
+        public var asksSentinels: Bool { self == .sentinel || self == .secureSentinel }
+        public var usesTLS: Bool { self == .rediss || self == .secureSentinel }
     }
     public struct Server: Hashable, Sendable {
         /// An address, or a name that is looked up.

@@ -29,8 +29,10 @@ extension StoreSettings {
             if let octets, octets.firstRange(of: Array("-----BEGIN CERTIFICATE-----".utf8)) == nil {
                 reader.report("expected certificates in PEM, found none in \(printable(authoritiesPath))", at: position)
             }
-            if let url, url.scheme != .rediss {
-                reader.advise("not used: there is no TLS without rediss://", at: position, keyPath: reader.keyPath)
+            if let url, !url.scheme.usesTLS {
+                reader.advise(
+                    "not used: there is no TLS without rediss:// or rediss+sentinel://", at: position,
+                    keyPath: reader.keyPath)
             }
         }
     }
@@ -53,14 +55,14 @@ extension StoreSettings {
 
     /// Addresses and logins of mail, and the password, are for nobody on the way.
     private func checkWay(to url: StoreURL, at position: SourcePosition, _ reader: inout ValueReader) {
-        guard url.scheme != .rediss else { return }
+        guard !url.scheme.usesTLS else { return }
         // What is a name may be an address of either kind.
         let open = url.servers.first { server in IPAddress(server.host).map { !Self.isInside($0) } ?? false }
         guard let open else { return }
-        let instead = url.scheme == .redis ? "rediss://, or a tunnel" : "a tunnel, or one server by rediss://"
+        let instead = url.scheme == .redis ? "rediss://" : "rediss+sentinel://"
         reader.advise(
             "\(open.host) is an address of the Internet's, and mail addresses and the password go there for all to "
-                + "read: use \(instead)", at: position, keyPath: "store.url")
+                + "read: use \(instead), or a tunnel", at: position, keyPath: "store.url")
     }
 
     /// Whether an address is one that the Internet does not carry. Source: RFC 1918 §3, RFC 4193 §3.1, RFC 3927 §2.1,

@@ -9,8 +9,8 @@ enum StoreTable {
         "url", .text(.storeURL),
         example: StoreURL(
             scheme: .redis, servers: [StoreURL.Server(host: "192.0.2.10", port: 6379)], master: nil, database: 0),
-        "A Redis or Valkey server: \"redis://HOST:PORT/DATABASE\", \"rediss://…\" over TLS, or "
-            + "\"redis+sentinel://HOST,HOST,HOST/MASTER\". Default: none.")
+        "A Redis or Valkey server: \"redis://HOST:PORT/DATABASE\", or \"redis+sentinel://HOST,HOST,HOST/MASTER\"; "
+            + "with rediss instead of redis over TLS. Default: none.")
     static let timeout = Key(
         "timeout", .duration(in: .milliseconds(5) ... .seconds(3)), default: .milliseconds(100),
         "How long a decision waits for it; then the daemon goes on with what it knows itself.")
@@ -22,7 +22,7 @@ enum StoreTable {
         "A file with its password, read again when it is refused. Default: none.")
     static let authoritiesFile = Key(
         "ca_file", .path, example: "/etc/ssl/certs/store-ca.pem",
-        "The certificates that may vouch for it, PEM; for rediss://. Default: the system's.")
+        "The certificates that may vouch for it over TLS, PEM. Default: the system's.")
 
     static let declaration = TableDeclaration(
         "store", "A store that several MX hosts share. Without one each host remembers for itself.",
@@ -48,14 +48,16 @@ extension TextType<StoreURL> {
         guard let mark = text.firstRange(of: "://"),
             let scheme = StoreURL.Scheme(rawValue: String(text[..<mark.lowerBound]))
         else {
-            throw Unfit("expected redis://, rediss:// or redis+sentinel://, found \(quoted(withoutPassword(text)))")
+            throw Unfit(
+                "expected redis://, rediss://, redis+sentinel:// or rediss+sentinel://, "
+                    + "found \(quoted(withoutPassword(text)))")
         }
         let rest = text[mark.upperBound...]
         guard !rest.contains("@") else {
             throw Unfit("expected the password in password_file, found a URL with one")
         }
         let parts = rest.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        let isSentinel = scheme == .sentinel
+        let isSentinel = scheme.asksSentinels
         let names = parts.first?.split(separator: ",", omittingEmptySubsequences: false) ?? []
         let servers = names.prefix(maxServers + 1).compactMap {
             server(String($0), port: isSentinel ? sentinelPort : redisPort)

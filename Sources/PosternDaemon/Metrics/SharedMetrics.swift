@@ -20,7 +20,9 @@ extension MetricFamily {
             all.gauge("postern_process_max_fds", "Most open descriptors that the daemon may have."),
             all.gauge("postern_process_threads", "Threads."),
             all.gauge("postern_open_transactions", "Messages or requests under way."),
-            all.gauge("postern_configuration_generation", "Counts from 1 at the start, one more with each reload that was taken."),
+            all.gauge(
+                "postern_configuration_generation",
+                "Counts from 1 at the start, one more with each reload that was taken."),
             all.gauge(
                 "postern_configuration_loaded_timestamp_seconds",
                 "When the configuration in force was read, since 1970."),
@@ -50,6 +52,10 @@ extension MetricFamily {
             all.counter("postern_shared_store_failed_tries_total", "Tries meanwhile that failed."),
             all.counter(
                 "postern_shared_store_local_decisions_total", "Decisions that this host made by itself meanwhile."),
+            all.gauge(
+                "postern_shared_store_waiting",
+                "What this host has decided by itself and the store is to be told of yet: entries of greylisting, keys "
+                    + "of limits.", "ledger", ["greylist", "limits"]),
             all.histogram("postern_shared_store_round_trip_seconds", "Time that it took to answer."),
             all.counter(
                 "postern_shared_greylist_entries_total",

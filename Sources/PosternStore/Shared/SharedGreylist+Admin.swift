@@ -231,11 +231,7 @@ extension SharedStore {
     fileprivate func runPatiently(
         _ script: StoreScript, keys: [[UInt8]], arguments: [[UInt8]]
     ) throws(StoreFailure) -> StoreReply {
-        do throws(StoreFailure) {
-            return try command(script.call(keys: keys, arguments: arguments), within: patience)
-        } catch .refused(.unknownScript, _) {
-            return try command(script.evaluation(keys: keys, arguments: arguments), within: patience)
-        }
+        try run(script, keys: keys, arguments: arguments, within: patience)
     }
 }
 

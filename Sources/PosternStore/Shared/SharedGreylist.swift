@@ -62,7 +62,7 @@ public final class SharedGreylist: GreylistLedger {
         try local.flush()
     }
 
-    /// To be called last.
+    /// To be called last. What waits for the store goes there, if it answers now.
     public func close() {
         courier.stop()
         local.close()
@@ -71,7 +71,10 @@ public final class SharedGreylist: GreylistLedger {
     /// Of this host's own ledger.
     public var health: StoreHealth { local.health }
 
-    public var readings: [CounterReading] { courier.readings }
+    /// Entries that this host has decided about by itself, and that the store is to be told of yet.
+    public var waiting: Int { courier.debts }
+
+    public var readings: [CounterReading] { courier.readings + [.waiting(waiting, in: "greylist")] }
 
     // MARK: Deciding
 

@@ -163,12 +163,16 @@ final class SharedGreylistCourier: Sendable {
         }
     }
 
-    /// Ends the thread, and does once more what it does.
+    /// Ends the thread. What waits is learnt, and told to the store, which is tried once more where it has failed.
     func stop() {
         worker.end()
-        work()
-        repair.withLock { $0.end() }
-        let left = state.withLock { $0.owed.count }
+        let works = debts == 0 || store.retry()
+        repair.withLock { repair in
+            learnAll()
+            if works { mergeAll(until: .after(SharedStore.farewell)) }
+            repair.end()
+        }
+        let left = debts
         guard left > 0 else { return }
         counters.count(.unmerged, by: left)
         log.warning("store \(store.url): \(left) greylist entries that this host decided about are not told to it")
@@ -234,8 +238,10 @@ final class SharedGreylistCourier: Sendable {
         }
     }
 
-    private func mergeAll() {
+    /// - Parameter deadline: for the end of the process; nil goes on until that.
+    private func mergeAll(until deadline: StoreDeadline? = nil) {
         for _ in 0..<Self.maxMerges {
+            guard deadline.map({ $0.remaining > 0 }) ?? !worker.isEnding else { return }
             let (keys, last) = state.withLock { state in
                 let some = Set(state.owed.prefix(Self.mergeRows))
                 state.owed.subtract(some)

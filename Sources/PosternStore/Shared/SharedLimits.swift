@@ -7,11 +7,13 @@
 // meanwhile is told to the store when it is back, by cells, so that it counts for when it happened; where it is not
 // known whether a call was carried out it is taken for done (LimitSilence). Other hosts' reservations are not looked at
 // meanwhile. What the store has lost, each host gives back of the keys that it knows. What waits to be told is in
-// memory only: of a daemon that ends meanwhile the store gets what its journal has, as if it had lost it.
+// memory only. A daemon that ends tells it if the store answers then; else the store gets what the journal has, as if it
+// had lost it.
 //
 // Time: keys live by the store's clock. The `now` that callers pass is for this host's messages and connections, and
 // for its own ledger, and may differ from the store's by any amount.
 
+internal import Glibc
 public import PosternAdmission
 public import PosternMail
 import Synchronization
@@ -41,7 +43,7 @@ public final class SharedLimits: LimitLedger {
         self.local = local
         self.log = log
         self.scripted = scripted
-        store.onReturn { [weak self] in self?.settle() }
+        store.onReturn { [weak self] in _ = self?.settle() }
     }
 
     private var memory: LimitMemory { local.memory }
@@ -103,7 +105,7 @@ public final class SharedLimits: LimitLedger {
                 log.warning("store \(store.url): its answer is none to what was asked; this host decides by itself")
             }
         } catch .refused {
-            wasSent = false  // nothing of it was done
+            wasSent = false  // nothing of it was done: what a server refuses, it refuses from a script's first write on
         } catch {
             // The store has said what is wrong.
         }
@@ -117,22 +119,29 @@ public final class SharedLimits: LimitLedger {
 
     /// Tells the store what admins changed and what was counted while it did not answer.
     /// - Parameter batches: so many calls at most; what is left is told with later decisions.
-    func settle(atMost batches: Int = .max) {
-        guard isSettling.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged else { return }
+    /// - Parameter deadline: no call begins after it.
+    /// - Returns: false where another thread is at it.
+    @discardableResult
+    func settle(atMost batches: Int = .max, until deadline: StoreDeadline? = nil) -> Bool {
+        guard isSettling.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged else {
+            return false
+        }
         defer { isSettling.store(false, ordering: .releasing) }
         owes.store(false, ordering: .relaxed)
         for _ in 0..<min(batches, Self.maxChanges) {
             guard let change = changes.withLock({ $0.first }) else { break }
+            if let deadline, deadline.remaining == 0 { break }
             do throws(StoreFailure) {
                 _ = try apply(change)
             } catch {
                 owes.store(true, ordering: .relaxed)
-                return
+                return true
             }
             changes.withLock { if !$0.isEmpty { $0.removeFirst() } }
         }
         var told = 0
         for _ in 0..<batches {
+            if let deadline, deadline.remaining == 0 { break }
             let plan = memory.proposeDebts(atMost: Self.batch)
             guard !plan.isEmpty else {
                 memory.concludeDebts(plan, nil)
@@ -141,7 +150,7 @@ public final class SharedLimits: LimitLedger {
             if case .failure(let silence) = ask(plan, writes: true) {
                 memory.concludeDebts(plan, silence.reason)
                 owes.store(true, ordering: .relaxed)
-                return
+                return true
             }
             memory.concludeDebts(plan, nil)
             told += plan.debts.count
@@ -151,7 +160,30 @@ public final class SharedLimits: LimitLedger {
         if told > 0, batches > 1 {
             log.info("limits: the store was told of \(told) keys that were counted here meanwhile")
         }
+        return true
     }
+
+    /// To be called last, before the host's own ledger is closed. What waits for the store goes there, if it answers now.
+    public func close() {
+        guard waiting > 0 else { return }
+        let deadline = StoreDeadline.after(SharedStore.farewell)
+        // The store's own thread may be at it, since it is back.
+        while store.retry(), !settle(until: deadline), deadline.remaining > 0 { usleep(1000) }
+        let (keys, changed) = (memory.debts.keys, changes.withLock { $0.count })
+        if keys > 0 {
+            log.warning(
+                "store \(store.url): keys of limits that it was not told of: \(keys); what limits.journal has of them "
+                    + "goes there with later decisions")
+        }
+        if changed > 0 {
+            log.warning("store \(store.url): changes of limits by an admin that it was not told of: \(changed)")
+        }
+    }
+
+    /// Keys that were counted here by itself and what an admin has changed: what the store is to be told of yet.
+    public var waiting: Int { memory.debts.keys + changes.withLock { $0.count } }
+
+    public var readings: [CounterReading] { [.waiting(waiting, in: "limits")] }
 
     private func tellOfLosses() {
         let restored = memory.restored

@@ -64,14 +64,30 @@ public final class SharedStore: Sendable {
     public func run(
         _ script: StoreScript, keys: [[UInt8]], arguments: [[UInt8]], wasSent: inout Bool
     ) throws(StoreFailure) -> StoreReply {
+        try run(script, keys: keys, arguments: arguments, within: timeout, wasSent: &wasSent)
+    }
+
+    /// Runs a script that no decision waits for.
+    /// - Parameter limit: how long all of it may take.
+    func run(
+        _ script: StoreScript, keys: [[UInt8]], arguments: [[UInt8]], within limit: Duration
+    ) throws(StoreFailure) -> StoreReply {
+        var wasSent = false
+        return try run(script, keys: keys, arguments: arguments, within: limit, wasSent: &wasSent)
+    }
+
+    private func run(
+        _ script: StoreScript, keys: [[UInt8]], arguments: [[UInt8]], within limit: Duration, wasSent: inout Bool
+    ) throws(StoreFailure) -> StoreReply {
+        let deadline = StoreDeadline.after(limit)
         do throws(StoreFailure) {
             let call = script.call(keys: keys, arguments: arguments)
-            return try self.commands([call], within: nil, wasSent: &wasSent).first ?? .null  // as many as were asked
+            return try self.commands([call], limit, until: deadline, &wasSent).first ?? .null  // as many as were asked
         } catch .refused(.unknownScript, _) {
-            // It has restarted, or somebody else is master now. The text makes it known there.
+            // It has restarted, or somebody else is master now. The text makes it known there, in the time that is left.
             wasSent = false
             let call = script.evaluation(keys: keys, arguments: arguments)
-            return try self.commands([call], within: nil, wasSent: &wasSent).first ?? .null
+            return try self.commands([call], limit, until: deadline, &wasSent).first ?? .null
         }
     }
 
@@ -87,15 +103,17 @@ public final class SharedStore: Sendable {
         _ commands: [[[UInt8]]], within limit: Duration? = nil
     ) throws(StoreFailure) -> [StoreReply] {
         var wasSent = false
-        return try self.commands(commands, within: limit, wasSent: &wasSent)
+        let limit = limit ?? timeout
+        return try self.commands(commands, limit, until: .after(limit), &wasSent)
     }
 
+    /// - Parameter limit: what a failure names.
     private func commands(
-        _ commands: [[[UInt8]]], within limit: Duration?, wasSent: inout Bool
+        _ commands: [[[UInt8]]], _ limit: Duration, until deadline: StoreDeadline, _ wasSent: inout Bool
     ) throws(StoreFailure) -> [StoreReply] {
         let started = StoreDeadline.now()
         do throws(StoreFailure) {
-            let replies = try exchange(commands, within: limit ?? timeout, &wasSent)
+            let replies = try exchange(commands, limit, until: deadline, &wasSent)
             histograms.observe(.roundTrip, nanoseconds: StoreDeadline.now().nanoseconds - started.nanoseconds)
             counters.count(.roundTrips)
             var values: [StoreReply] = []
@@ -109,9 +127,8 @@ public final class SharedStore: Sendable {
     }
 
     private func exchange(
-        _ commands: [[[UInt8]]], within limit: Duration, _ wasSent: inout Bool
+        _ commands: [[[UInt8]]], _ limit: Duration, until deadline: StoreDeadline, _ wasSent: inout Bool
     ) throws(StoreFailure) -> [Result<StoreReply, StoreFailure>] {
-        let deadline = StoreDeadline.after(limit)
         while true {
             let connection: StoreConnection
             switch try keeper.pool.take(until: deadline) {
@@ -175,6 +192,18 @@ public final class SharedStore: Sendable {
     /// What runs, on a thread of the store's, each time it works again after it has failed: what was decided meanwhile
     /// can be told to it. It must not keep the store alive by what it captures.
     public func onReturn(_ body: @escaping @Sendable () -> Void) { keeper.onReturn(body) }
+
+    /// Has a store that has failed tried once more at once, and waits for that, not longer than its timeout: for who
+    /// ends and has something left to tell it.
+    /// - Returns: whether it works.
+    func retry() -> Bool {
+        guard hasStarted.load(ordering: .relaxed), !isWorking else { return isWorking }
+        keeper.hurry()
+        return keeper.pool.awaitClosing(until: .after(timeout))
+    }
+
+    /// What the end of a process may wait for while it tells a store that works what that lacks.
+    static let farewell = Duration.seconds(5)
 
     /// Whether it worked when it was last used, or tried.
     public var isWorking: Bool { keeper.pool.isClosed }

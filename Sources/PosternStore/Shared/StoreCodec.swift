@@ -67,6 +67,9 @@ struct StoreReader: ~Copyable {
         }
     }
 
+    /// Whether nothing has come behind the last reply, not even a part of another.
+    var isBetweenReplies: Bool { pst_reader_is_between(reader) == 1 }
+
     private func complaint() -> StoreFailure {
         let words = String(cString: pst_reader_error(reader))
         // pst_array made none.
@@ -75,7 +78,8 @@ struct StoreReader: ~Copyable {
         }
         return .malformed(
             "what it sends is not Redis' protocol (\(StoreFailure.printable(words.utf8))): "
-                + "store.url must name a Redis or Valkey server, with rediss:// where it speaks TLS")
+                + "store.url must name a Redis or Valkey server, with rediss:// or rediss+sentinel:// where it speaks TLS"
+        )
     }
 
     /// At most as deep as hiredis reads arrays in arrays.

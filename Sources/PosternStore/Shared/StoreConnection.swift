@@ -6,8 +6,8 @@ internal import Glibc
 /// What a connection is made of, found out by the keeper.
 struct StoreTarget: Sendable {
     var addresses: [StoreAddress]
-    /// Nil for a connection without.
-    let tls: StoreTLS?
+    /// And what its certificate must be for; nil for a connection without.
+    let tls: (common: StoreTLS, host: String)?
     /// Nil where there is no password.
     let password: [UInt8]?
     let user: String?
@@ -39,7 +39,7 @@ final class StoreConnection: @unchecked Sendable {
         reader = try StoreReader()
         generation = target.generation
         hasAnswered = target.isProven
-        tls = try target.tls.map { (tls) throws(StoreFailure) in try tls.session() }
+        tls = try target.tls.map { (tls) throws(StoreFailure) in try tls.common.session(with: tls.host) }
         try shakeHands(until: deadline, timeout: timeout)
         var greeting: [[[UInt8]]] = []
         if let password = target.password {
@@ -74,11 +74,16 @@ final class StoreConnection: @unchecked Sendable {
                 guard replies.count < commands.count else { throw .malformed("it answers what nobody asked") }
                 replies.append(reply)
             }
-            if replies.count == commands.count { return replies }
+            if replies.count == commands.count {
+                guard reader.isBetweenReplies else { throw .malformed("it answers what nobody asked") }
+                return replies
+            }
             do {
                 received += try read(until: deadline, timeout: timeout)
             } catch .unreachable(let text) where !hasAnswered {
-                throw .unreachable("\(text) before its first answer: store.url wants rediss:// where it speaks TLS")
+                throw .unreachable(
+                    "\(text) before its first answer: store.url wants rediss:// or rediss+sentinel:// where it speaks TLS"
+                )
             }
             hasAnswered = true
             guard received <= Self.maxReplyOctets else {

@@ -21,6 +21,13 @@ enum StoreCounter: Int, CounterSet {
     }
 }
 
+extension CounterReading {
+    /// What a ledger's shared store is to be told of yet.
+    static func waiting(_ count: Int, in ledger: String) -> CounterReading {
+        CounterReading(CounterName("postern_shared_store_waiting", "ledger", ledger), UInt64(clamping: count))
+    }
+}
+
 enum StoreHistogram: Int, HistogramSet {
     case roundTrip
 

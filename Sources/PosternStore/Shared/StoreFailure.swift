@@ -76,6 +76,8 @@ extension StoreFailure {
                     .password
                 } else if text.hasPrefix("ERR DB index") || text.hasPrefix("ERR invalid DB index") {
                     .database
+                } else if scriptsWithoutRight.contains(where: text.contains) {
+                    .permission
                 } else if let inner = Self.innerRefusal(text) {
                     inner
                 } else {
@@ -84,6 +86,9 @@ extension StoreFailure {
             }
         return .refused(refusal, text)
     }
+
+    /// What a user may not do has no word of its own in a script: in Redis up to 7.0, and since then and in Valkey.
+    private static let scriptsWithoutRight = ["The user executing the script ", "ERR ACL failure in script: "]
 
     /// Before Redis 7 an error of a command in a script came in the script's: `ERR Error running script …: -OOM …`.
     private static func innerRefusal(_ text: String) -> Refusal? {

@@ -22,22 +22,25 @@ final class StoreFinder: Sendable {
 
     func find() throws(StoreFailure) -> StoreTarget {
         let password = try settings.passwordPath.map { (path) throws(StoreFailure) in try Self.password(in: path) }
-        guard let server = url.scheme == .sentinel ? try master(password) : url.servers.first else {
+        guard let server = url.scheme.asksSentinels ? try master(password) : url.servers.first else {
             throw .unreachable("store.url names no server")
         }
         return StoreTarget(
-            addresses: try StoreAddress.of(server), tls: url.scheme == .rediss ? try tls(for: server) : nil,
-            password: password, user: settings.user, database: url.database)
+            addresses: try StoreAddress.of(server), tls: try tls(to: server), password: password, user: settings.user,
+            database: url.database)
     }
 
     /// A try has failed: the certificates may be other ones by the next.
     func forget() { tls.withLock { $0 = nil } }
 
-    private func tls(for server: StoreURL.Server) throws(StoreFailure) -> StoreTLS {
-        if let known = tls.withLock({ $0 }) { return known }
-        let made = try StoreTLS(host: server.host, authoritiesPath: settings.authoritiesPath)
+    /// A Sentinel names the master by its address, or by its name where it was told to (`resolve-hostnames`,
+    /// `announce-hostnames`): the master's certificate must be for that.
+    private func tls(to server: StoreURL.Server) throws(StoreFailure) -> (common: StoreTLS, host: String)? {
+        guard url.scheme.usesTLS else { return nil }
+        if let known = tls.withLock({ $0 }) { return (known, server.host) }
+        let made = try StoreTLS(authoritiesPath: settings.authoritiesPath)
         tls.withLock { $0 = made }
-        return made
+        return (made, server.host)
     }
 
     /// The file's first line.
@@ -63,7 +66,7 @@ final class StoreFinder: Sendable {
         var complaints: [String] = []
         for sentinel in url.servers {
             do throws(StoreFailure) {
-                return try Self.master(name, of: sentinel, password)
+                return try master(name, of: sentinel, password)
             } catch {
                 complaints.append("\(sentinel): \(error)")
             }
@@ -71,16 +74,17 @@ final class StoreFinder: Sendable {
         throw .unreachable("no Sentinel names the master \(name): \(complaints.joined(separator: "; "))")
     }
 
-    private static func master(
+    private func master(
         _ name: String, of sentinel: StoreURL.Server, _ password: [UInt8]?
     ) throws(StoreFailure) -> StoreURL.Server {
         let addresses = try StoreAddress.of(sentinel)
+        let tls = try tls(to: sentinel)
         let question = ["SENTINEL", "get-master-addr-by-name", name].map { Array($0.utf8) }
         func ask(_ password: [UInt8]?) throws(StoreFailure) -> StoreReply {
-            let target = StoreTarget(addresses: addresses, tls: nil, password: password, user: nil, database: 0)
-            let deadline = StoreDeadline.after(sentinelTime)
-            let connection = try StoreConnection(to: target, until: deadline, timeout: sentinelTime)
-            let replies = try connection.exchange([question], until: deadline, timeout: sentinelTime)
+            let target = StoreTarget(addresses: addresses, tls: tls, password: password, user: nil, database: 0)
+            let deadline = StoreDeadline.after(Self.sentinelTime)
+            let connection = try StoreConnection(to: target, until: deadline, timeout: Self.sentinelTime)
+            let replies = try connection.exchange([question], until: deadline, timeout: Self.sentinelTime)
             return try replies.first?.get() ?? .null
         }
         let reply: StoreReply

@@ -16,6 +16,8 @@ final class StoreKeeper: Sendable {
     let counters: CounterSink<StoreCounter>
     private let trouble = Signal()
     private let isEnding = Atomic(false)
+    /// Somebody waits for the next try.
+    private let isHurried = Atomic(false)
     private let finder: StoreFinder
     private let outage = Mutex(Outage())
     private let returns = Mutex<[@Sendable () -> Void]>([])
@@ -32,6 +34,9 @@ final class StoreKeeper: Sendable {
     static let probe = StoreScript(
         name: "probe", text: "redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000) return redis.call('TIME')")
     static let probeKey = Array("postern:probe".utf8)
+    /// The second one is never written. It lies in another slot, and nodes of a Redis Cluster refuse a script whose keys
+    /// do: as they would a decision, but then each try would find the store in order.
+    static let probeKeys = [probeKey, probeKey + Array(":2".utf8)]
 
     init(
         _ url: StoreURL, _ settings: StoreSettings, pauses: ClosedRange<Duration>, log: any LogSink,
@@ -54,6 +59,12 @@ final class StoreKeeper: Sendable {
     func end() {
         isEnding.store(true, ordering: .relaxed)
         _ = pool.open(.unreachable("it is no longer used"), generation: nil)
+        trouble.raise()
+    }
+
+    /// The next try comes at once.
+    func hurry() {
+        isHurried.store(true, ordering: .relaxed)
         trouble.raise()
     }
 
@@ -88,10 +99,10 @@ final class StoreKeeper: Sendable {
         }
     }
 
-    /// Until the time is over, whatever is raised meanwhile; or the end has come.
+    /// Until the time is over, whatever is raised meanwhile; or the end has come, or somebody waits.
     private func rest(_ pause: Duration) {
         let end = StoreDeadline.after(pause)
-        while !isEnding.load(ordering: .relaxed) {
+        while !isEnding.load(ordering: .relaxed), !isHurried.exchange(false, ordering: .relaxed) {
             let left = end.remaining
             guard left > 0 else { return }
             trouble.wait(atMost: .nanoseconds(left))
@@ -132,11 +143,11 @@ final class StoreKeeper: Sendable {
 
     /// With the time that a decision has: a store that is too slow for them stays away.
     private func probe(_ connection: StoreConnection) throws(StoreFailure) {
-        var words = [Self.probe.evaluation(keys: [Self.probeKey], arguments: [Array("\(getpid())".utf8)])]
-        if url.scheme == .sentinel { words.append([Array("ROLE".utf8)]) }
+        var words = [Self.probe.evaluation(keys: Self.probeKeys, arguments: [Array("\(getpid())".utf8)])]
+        if url.scheme.asksSentinels { words.append([Array("ROLE".utf8)]) }
         let replies = try connection.exchange(words, until: .after(settings.timeout), timeout: settings.timeout)
         for reply in replies { _ = try reply.get() }
-        guard url.scheme == .sentinel else { return }
+        guard url.scheme.asksSentinels else { return }
         // A server that was the master until a moment ago still takes writes, which nobody will ever see.
         let role = try replies.last?.get().array?.first?.text
         guard role == "master" else {

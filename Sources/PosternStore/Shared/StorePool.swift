@@ -166,6 +166,21 @@ final class StorePool: @unchecked Sendable {
         }
     }
 
+    /// Waits for `close`.
+    /// - Returns: whether it works; false when the deadline came first.
+    func awaitClosing(until deadline: StoreDeadline) -> Bool {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        // As in `take`: no access to the state lasts over a wait.
+        while true {
+            if case .closed = state.circuit { return true }
+            guard wait(until: deadline) else {
+                if case .closed = state.circuit { return true }
+                return false
+            }
+        }
+    }
+
     /// Why it rests; nil while it works.
     var failure: StoreFailure? {
         withLock { state in

@@ -5,19 +5,16 @@
 
 internal import CTLS
 
-/// The settings of all connections to one server. Source: SSL_CTX_new(3).
+/// What all connections over TLS have in common. Source: SSL_CTX_new(3).
 final class StoreTLS: @unchecked Sendable {
     // Unchecked: an SSL_CTX counts its references under locks of its own, and nothing changes it after init.
     private let context: OpaquePointer
-    private let host: String
 
-    /// - Parameter host: as the configuration names the server.
     /// - Parameter authoritiesPath: PEM; nil for the system's.
-    init(host: String, authoritiesPath: String?) throws(StoreFailure) {
+    init(authoritiesPath: String?) throws(StoreFailure) {
         ERR_clear_error()
         guard let context = SSL_CTX_new(TLS_client_method()) else { throw .tls("no TLS") }
         self.context = context  // freed by deinit from here on
-        self.host = host
         guard pst_tls_at_least_1_2(context) == 1 else { throw .tls("no TLS 1.2") }
         if let authoritiesPath {
             guard SSL_CTX_load_verify_file(context, authoritiesPath) == 1 else {
@@ -32,7 +29,8 @@ final class StoreTLS: @unchecked Sendable {
     deinit { SSL_CTX_free(context) }
 
     /// For one connection.
-    func session() throws(StoreFailure) -> Session {
+    /// - Parameter host: the server, as the configuration or a Sentinel names it: what its certificate must be for.
+    func session(with host: String) throws(StoreFailure) -> Session {
         ERR_clear_error()
         guard let connection = SSL_new(context), let input = BIO_new(BIO_s_mem()), let output = BIO_new(BIO_s_mem())
         else { throw .tls("no memory for TLS") }
