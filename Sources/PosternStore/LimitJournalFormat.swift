@@ -17,17 +17,6 @@ enum LimitJournalFormat {
     static let maxPayload = 1 << 20
     /// A payload is ended when it is so long, so that none becomes too long.
     static let fullPayload = 1 << 18
-    static let frameHead = FramedOctets.frameHead
-
-    static func crc(_ octets: ArraySlice<UInt8>) -> UInt32 { FramedOctets.crc(octets) }
-
-    static func append(_ number: UInt64, to octets: inout [UInt8]) { FramedOctets.append(number, to: &octets) }
-
-    static func append(text: [UInt8], to octets: inout [UInt8]) {
-        FramedOctets.append(text: text, atMost: .max, to: &octets)
-    }
-
-    static func append(word: UInt32, to octets: inout [UInt8]) { FramedOctets.append(word: word, to: &octets) }
 
     /// Where a number stands for a case.
     static func code<Value: CaseIterable & Equatable>(_ value: Value) -> UInt64 {
@@ -70,8 +59,8 @@ struct LimitJournalWriter {
 
     private static func head(_ time: Int64, _ wall: UnixTime) -> [UInt8] {
         var payload: [UInt8] = []
-        LimitJournalFormat.append(UInt64(clamping: time), to: &payload)
-        LimitJournalFormat.append(UInt64(clamping: wall.nanoseconds / 1_000_000), to: &payload)
+        FramedOctets.append(UInt64(clamping: time), to: &payload)
+        FramedOctets.append(UInt64(clamping: wall.nanoseconds / 1_000_000), to: &payload)
         return payload
     }
 
@@ -82,30 +71,30 @@ struct LimitJournalWriter {
 
     private static func append(_ shape: LimitShape, to payload: inout [UInt8]) {
         payload.append(1)
-        LimitJournalFormat.append(text: Array(shape.name.utf8.prefix(LimitJournalReader.maxName)), to: &payload)
-        LimitJournalFormat.append(text: Array(shape.per.utf8.prefix(LimitJournalReader.maxName)), to: &payload)
-        LimitJournalFormat.append(LimitJournalFormat.code(shape.count), to: &payload)
-        LimitJournalFormat.append(LimitJournalFormat.code(shape.window), to: &payload)
+        FramedOctets.append(text: shape.name.utf8, atMost: LimitJournalReader.maxName, to: &payload)
+        FramedOctets.append(text: shape.per.utf8, atMost: LimitJournalReader.maxName, to: &payload)
+        FramedOctets.append(LimitJournalFormat.code(shape.count), to: &payload)
+        FramedOctets.append(LimitJournalFormat.code(shape.window), to: &payload)
         payload.append(shape.isWide ? 1 : 0)
-        LimitJournalFormat.append(UInt64(shape.spans.count), to: &payload)
-        for span in shape.spans { LimitJournalFormat.append(UInt64(clamping: span), to: &payload) }
+        FramedOctets.append(UInt64(shape.spans.count), to: &payload)
+        for span in shape.spans { FramedOctets.append(UInt64(clamping: span), to: &payload) }
     }
 
     private static func append(_ row: LimitRow, _ shape: Int, to payload: inout [UInt8]) {
         payload.append(2)
-        LimitJournalFormat.append(UInt64(shape), to: &payload)
-        LimitJournalFormat.append(text: row.key.octets, to: &payload)
-        LimitJournalFormat.append(UInt64(clamping: row.last), to: &payload)
-        LimitJournalFormat.append(UInt64(clamping: row.blockedUntil), to: &payload)
+        FramedOctets.append(UInt64(shape), to: &payload)
+        FramedOctets.append(text: row.key.octets, atMost: .max, to: &payload)
+        FramedOctets.append(UInt64(clamping: row.last), to: &payload)
+        FramedOctets.append(UInt64(clamping: row.blockedUntil), to: &payload)
         payload.append(row.isBlockedByAdmin ? 1 : 0)
-        LimitJournalFormat.append(UInt64(row.words.count { $0 != 0 }), to: &payload)
+        FramedOctets.append(UInt64(row.words.count { $0 != 0 }), to: &payload)
         var distance: UInt64 = 0
         for word in row.words {
             if word == 0 {
                 distance += 1
             } else {
-                LimitJournalFormat.append(distance, to: &payload)
-                LimitJournalFormat.append(UInt64(word), to: &payload)
+                FramedOctets.append(distance, to: &payload)
+                FramedOctets.append(UInt64(word), to: &payload)
                 distance = 0
             }
         }
@@ -147,23 +136,23 @@ struct LimitJournalReader {
             rest = rest.dropFirst(LimitJournalFormat.magic.count)
             validOctets = LimitJournalFormat.magic.count
         }
-        while let length = Self.word(rest), let crc = Self.word(rest.dropFirst(4)) {
-            let payload = rest.dropFirst(LimitJournalFormat.frameHead)
-            guard length <= LimitJournalFormat.maxPayload else {
+        while true {
+            switch FramedOctets.frame(&rest, atMost: LimitJournalFormat.maxPayload) {
+            case .whole(let payload, isIntact: true):
+                guard let rows = rows(of: payload) else {
+                    isDamaged = true
+                    return
+                }
+                body(rows)
+                validOctets += FramedOctets.frameHead + payload.count
+            case .whole, .tooLong:
                 isDamaged = true
-                break
+                return
+            case .cut:
+                pending = Array(rest)
+                return
             }
-            guard payload.count >= Int(length) else { break }
-            let body8 = payload.prefix(Int(length))
-            guard LimitJournalFormat.crc(body8) == crc, let rows = rows(of: body8) else {
-                isDamaged = true
-                break
-            }
-            body(rows)
-            rest = payload.dropFirst(Int(length))
-            validOctets += LimitJournalFormat.frameHead + Int(length)
         }
-        pending = Array(rest)
     }
 
     /// Whether the file ends within a frame, after all of it was read.
@@ -230,8 +219,6 @@ struct LimitJournalReader {
     }
 
     // MARK: Numbers and texts
-
-    private static func word(_ octets: ArraySlice<UInt8>) -> UInt32? { FramedOctets.word(octets) }
 
     private static func number(_ rest: inout ArraySlice<UInt8>) -> UInt64? { FramedOctets.number(&rest) }
 

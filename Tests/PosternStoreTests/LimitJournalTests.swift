@@ -313,7 +313,7 @@ private final class LimitBench {
             let start = place + 8
             guard start + length <= octets.count else { break }
             var crc: [UInt8] = []
-            LimitJournalFormat.append(word: LimitJournalFormat.crc(octets[start..<(start + length)]), to: &crc)
+            FramedOctets.append(word: FramedOctets.crc(octets[start..<(start + length)]), to: &crc)
             octets.replaceSubrange((place + 4)..<(place + 8), with: crc)
             place = start + length
         }
@@ -352,7 +352,7 @@ private final class LimitBench {
     }
 
     @Test("CRC-32C") func checksum() {
-        #expect(LimitJournalFormat.crc(Array("123456789".utf8)[...]) == 0xE306_9283)  // RFC 3720 §B.4's polynomial
-        #expect(LimitJournalFormat.crc([UInt8](repeating: 0, count: 32)[...]) == 0x8A91_36AA)  // RFC 3720 §B.4
+        #expect(FramedOctets.crc(Array("123456789".utf8)[...]) == 0xE306_9283)  // RFC 3720 §B.4's polynomial
+        #expect(FramedOctets.crc([UInt8](repeating: 0, count: 32)[...]) == 0x8A91_36AA)  // RFC 3720 §B.4
     }
 }

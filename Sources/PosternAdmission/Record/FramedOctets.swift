@@ -50,6 +50,28 @@ public enum FramedOctets {
 
     // MARK: Reading
 
+    /// What a file goes on with.
+    public enum Frame {
+        /// Nothing that is whole: the rest was not written yet, or never will be.
+        case cut
+        /// A length that no frame has; what is behind it cannot be found.
+        case tooLong
+        /// - Parameter isIntact: its checksum is right.
+        case whole(payload: ArraySlice<UInt8>, isIntact: Bool)
+    }
+
+    /// Takes the next frame, if it is whole.
+    /// - Parameter limit: the longest payload.
+    public static func frame(_ rest: inout ArraySlice<UInt8>, atMost limit: Int) -> Frame {
+        guard let length = word(rest), let crc = word(rest.dropFirst(4)) else { return .cut }
+        guard length <= limit else { return .tooLong }
+        let behind = rest.dropFirst(frameHead)
+        guard behind.count >= Int(length) else { return .cut }
+        let payload = behind.prefix(Int(length))
+        rest = behind.dropFirst(Int(length))
+        return .whole(payload: payload, isIntact: self.crc(payload) == crc)
+    }
+
     public static func word(_ octets: ArraySlice<UInt8>) -> UInt32? {
         guard octets.count >= 4 else { return nil }
         return octets.prefix(4).reversed().reduce(0) { $0 << 8 | UInt32($1) }

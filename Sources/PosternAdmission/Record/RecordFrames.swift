@@ -29,19 +29,19 @@ public struct RecordFrames {
             hasMagic = true
             rest = rest.dropFirst(RecordFormat.magic.count)
         }
-        while let length = FramedOctets.word(rest), let crc = FramedOctets.word(rest.dropFirst(4)) {
-            guard length <= RecordFormat.maxPayload else {
+        while true {
+            switch FramedOctets.frame(&rest, atMost: RecordFormat.maxPayload) {
+            case .whole(let payload, isIntact: true): body(payload)
+            case .whole: damaged += 1
+            case .tooLong:
                 damaged += 1
                 isLost = true
                 pending = []
                 return
+            case .cut:
+                pending = Array(rest)
+                return
             }
-            let behind = rest.dropFirst(FramedOctets.frameHead)
-            guard behind.count >= Int(length) else { break }
-            let payload = behind.prefix(Int(length))
-            if FramedOctets.crc(payload) == crc { body(payload) } else { damaged += 1 }
-            rest = behind.dropFirst(Int(length))
         }
-        pending = Array(rest)
     }
 }
