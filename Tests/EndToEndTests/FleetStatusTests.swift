@@ -68,7 +68,13 @@ extension EndToEnd {
                 #expect(told.status == 0, "\(told.errors)")
                 #expect(told.text == "\(host.name): told to redis://127.0.0.1:\(store.port)/3\n")
             }
-            var fleet = try second.status("--fleet")
+            // A busy machine may be slow to tell a document, whose clock is late then: it is told anew.
+            var fleet = try Await.value("clocks that agree") {
+                let fleet = try second.status("--fleet")
+                guard fleet.text.contains("warning: clock: ") else { return fleet }
+                for host in [first, second] { _ = try host.status("--publish") }
+                return nil
+            }
             #expect(fleet.status == 0, "\(fleet.errors)")
             #expect(fleet.text.contains("2 hosts") && fleet.text.contains("nothing differs"), "\(fleet.text)")
             #expect(fleet.text.contains("mx1.example.org") && fleet.text.contains("2 of 2"), "\(fleet.text)")
