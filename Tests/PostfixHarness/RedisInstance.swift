@@ -18,8 +18,10 @@ public final class RedisInstance: Sendable {
     private let running: Mutex<(child: ChildProcess, guardian: Guardian)?>
 
     /// What is started, also as a Sentinel.
-    public static let server =
-        ProcessInfo.processInfo.environment["POSTERN_REDIS_SERVER"] ?? "/usr/bin/redis-server"
+    public static let server: String = {
+        let named = ProcessInfo.processInfo.environment["POSTERN_REDIS_SERVER"] ?? ""
+        return named.isEmpty ? "/usr/bin/redis-server" : named
+    }()
     public static let programs = [server, "/usr/bin/redis-cli"]
     /// Whether it is there. contrib/test demands it.
     public static var isAvailable: Bool {
