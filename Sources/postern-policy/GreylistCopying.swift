@@ -8,6 +8,8 @@ import PosternStore
 
 struct GreylistCopying: Sendable {
     let greylist: any GreylistLedger
+    /// Whether the configuration in force greylists anybody.
+    let isUsed: Bool
     let times: GreylistTimes
     let now: @Sendable () -> UnixTime
 
@@ -15,6 +17,7 @@ struct GreylistCopying: Sendable {
     func copy(_ command: ControlCommand) throws(ControlRefusal) -> ControlFeed {
         guard let shared = greylist as? SharedGreylist else { throw ControlRefusal(StoreCopy.withoutStore) }
         let direction = try StoreDirection(command)
+        guard isUsed else { return .pages { (_: String?) in ([StoreCopy.unused("greylist")], nil) } }
         let start = try command.textIfAny("after").map { GreylistCursor(text: $0) }
         let own = shared.ownLedger
         let (from, to): (any GreylistLedger, any GreylistLedger) =
@@ -32,6 +35,7 @@ struct GreylistCopying: Sendable {
     }
 
     var stats: ControlDocument {
+        guard isUsed else { return StoreCopy.unused("greylist") }
         func counted(_ ledger: any GreylistLedger) -> ControlDocument {
             do throws(GreylistUnavailable) { return try ledger.counts().document } catch {
                 return ["error": .text("\(error)")]
@@ -42,7 +46,10 @@ struct GreylistCopying: Sendable {
         }
         let store = shared.sharedStore
         return StoreCopy.stats(
-            ledger: "greylist", store: ("\(store.url)", store.isWorking, store.outages, store.connections),
+            ledger: "greylist",
+            store: StoreCopy.Standing(
+                url: "\(store.url)", isWorking: store.isWorking, outages: store.outages,
+                connections: store.connections, waiting: shared.waiting),
             own: counted(shared.ownLedger), shared: counted(shared))
     }
 }

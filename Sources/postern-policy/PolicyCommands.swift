@@ -41,7 +41,9 @@ struct PolicyCommands: Sendable {
 
     private var copying: GreylistCopying {
         let service = service
-        return GreylistCopying(greylist: greylist, times: service.greylistSettings.times) { service.now() }
+        return GreylistCopying(
+            greylist: greylist, isUsed: service.greylists, times: service.greylistSettings.times
+        ) { service.now() }
     }
 
     /// DNS may take its time: a thread of its own asks.

@@ -8,12 +8,15 @@ import PosternStore
 
 struct LimitCounting: Sendable {
     let ledger: any LimitLedger
+    /// Whether a limit is in force.
+    let isUsed: Bool
     let now: @Sendable () -> UnixTime
 
     /// - Throws: where there is no shared store.
     func copy(_ command: ControlCommand) throws(ControlRefusal) -> ControlFeed {
         guard let shared = ledger as? SharedLimits else { throw ControlRefusal(StoreCopy.withoutStore) }
         let direction = try StoreDirection(command)
+        guard isUsed else { return .pages { (_: String?) in ([StoreCopy.unused("limits")], nil) } }
         let start = try command.textIfAny("after")
         let own = shared.ownLedger
         let (from, to): (any LimitCopying, any LimitCopying) =
@@ -31,6 +34,7 @@ struct LimitCounting: Sendable {
     }
 
     var stats: ControlDocument {
+        guard isUsed else { return StoreCopy.unused("limits") }
         func counted(_ ledger: any LimitLedger) -> ControlDocument {
             do throws(LimitUnavailable) {
                 let counts = try ledger.counts()
@@ -45,7 +49,10 @@ struct LimitCounting: Sendable {
         let store = shared.sharedStore
         // Counting a shared store's keys would be dear: postern limit list shows them.
         return StoreCopy.stats(
-            ledger: "limits", store: ("\(store.url)", store.isWorking, store.outages, store.connections),
+            ledger: "limits",
+            store: StoreCopy.Standing(
+                url: "\(store.url)", isWorking: store.isWorking, outages: store.outages,
+                connections: store.connections, waiting: shared.waiting),
             own: counted(shared.ownLedger), shared: .null)
     }
 }

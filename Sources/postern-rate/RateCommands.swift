@@ -48,7 +48,7 @@ struct RateCommands: Sendable {
 
     private var copying: LimitCounting {
         let service = service
-        return LimitCounting(ledger: service.ledger) { service.now() }
+        return LimitCounting(ledger: service.ledger, isUsed: !service.names.isEmpty) { service.now() }
     }
 
     private func list(onlyOver: Bool) -> ControlFeed {

@@ -23,7 +23,16 @@ extension EndToEnd {
             }
 
             /// Starts anew, with a shared store or without one.
-            func start(store: RedisInstance?) throws {
+            /// - Parameter clients: who is greylisted.
+            func start(store: RedisInstance?, clients: String = "all", hasLimits: Bool = true) throws {
+                let limits = """
+                    [[limit]]
+                    name = "per sender"
+                    per = ["sender"]
+                    count = "recipients"
+                    allow = ["3/1h"]
+                    action = "defer 4.7.1 Slow down"
+                    """
                 try folder.write(
                     "postern.toml",
                     """
@@ -42,14 +51,9 @@ extension EndToEnd {
                     upstream = ["127.0.0.1:9"]
                     static = "static.zone"
                     [greylist]
-                    clients = "all"
+                    clients = "\(clients)"
                     delay = "1h"
-                    [[limit]]
-                    name = "per sender"
-                    per = ["sender"]
-                    count = "recipients"
-                    allow = ["3/1h"]
-                    action = "defer 4.7.1 Slow down"
+                    \(hasLimits ? limits : "")
                     \(store.map { "[store]\nurl = \"redis://127.0.0.1:\($0.port)/0\"\ntimeout = \"3s\"" } ?? "")
 
                     """)
@@ -126,6 +130,88 @@ extension EndToEnd {
             try second.start(store: nil)
             #expect(try second.greylisted("192.0.2.99").hasPrefix("DUNNO"))
             #expect(try second.counted("ann@example.net").contains("Slow down"))
+        }
+
+        @Test("a ledger that nothing is kept in is not in use, whether its store is there or not")
+        func unused() throws {
+            let store = try RedisInstance()
+            let url = "redis://127.0.0.1:\(store.port)/0"
+            let host = try Host()
+            try host.start(store: store, clients: "none")
+            // Looked for in the background.
+            var stats = try host.postern("store", "stats")
+            try Await.until("the store to be found", context: { stats.text }) {
+                stats = try host.postern("store", "stats")
+                return stats.text.contains("limits: shared at \(url), which works")
+            }
+            #expect(stats.status == 0, "\(stats.text) \(stats.errors)")
+            #expect(stats.text.hasPrefix("greylist: not in use; nobody is greylisted here\nlimits: "), "\(stats.text)")
+            struct Stats: Decodable {
+                struct Ledger: Decodable {
+                    struct Store: Decodable {
+                        let working: Bool
+                        let waiting: Int
+                    }
+                    let ledger: String
+                    let in_use: Bool
+                    let store: Store?
+                }
+                let ledgers: [Ledger]
+            }
+            let ledgers = try JSONDecoder().decode(
+                Stats.self, from: Data(try host.postern("store", "stats", "--json").output)
+            ).ledgers
+            #expect(ledgers.map(\.ledger) == ["greylist", "limits"])
+            #expect(ledgers.map(\.in_use) == [false, true] && ledgers.first?.store == nil)
+            #expect(ledgers.last?.store?.working == true && ledgers.last?.store?.waiting == 0)
+            #expect(!(try host.counted("ann@example.net").contains("Slow down")))
+            let copied = try host.postern("store", "copy", "--from", "embedded", "--to", url)
+            #expect(copied.status == 0, "\(copied.errors)")
+            #expect(
+                copied.text.hasPrefix("greylist: not in use; nobody is greylisted here\nlimits: "), "\(copied.text)")
+
+            try host.start(store: store, hasLimits: false)
+            try Await.until("the store to be found", context: { stats.text }) {
+                stats = try host.postern("store", "stats")
+                return stats.text.contains("greylist: shared at \(url), which works")
+            }
+            #expect(stats.status == 0 && stats.text.contains("limits: not in use; there are no limits here"))
+        }
+
+        @Test("what waits for a store that is away is told by stats, status and metrics, and by nobody once it is back")
+        func waiting() throws {
+            let store = try RedisInstance()
+            let host = try Host()
+            try host.start(store: store)
+            try Await.until("the store to work") { try host.postern("store", "stats").status == 0 }
+            store.kill()
+            #expect(try host.greylisted("198.51.100.7").contains("4.2.0"))
+            #expect(!(try host.counted("ann@example.net").contains("Slow down")))
+            let stats = try host.postern("store", "stats")
+            #expect(stats.status == 69, "\(stats.text)")
+            let lines = stats.text.split(separator: "\n").filter { $0.contains("does not answer") }
+            #expect(lines.count == 2 && lines.allSatisfy { !$0.hasSuffix("waiting 0") }, "\(stats.text)")
+            let status = try host.postern("status", "policy", "rate").text
+            for ledger in ["greylist", "limits"] {
+                let metric = "postern_shared_store_waiting{ledger=\"\(ledger)\"}"
+                #expect(status.contains(metric), "\(status)")
+            }
+            let page = try host.postern("metrics", "--once").text
+            let told = page.split(separator: "\n").filter { $0.hasPrefix("postern_shared_store_waiting{") }
+            #expect(told.count == 2 && told.allSatisfy { !$0.hasSuffix(" 0") }, "\(told)")
+
+            // The daemons end, and the store is back: they tell it, and do not wait for their next try. On a machine
+            // where it does not answer in time they say how much it was not told.
+            try store.start()
+            for (name, keys, part) in [
+                ("postern-policy", "postern:greylist:*", "198.51.100.0/24"),
+                ("postern-rate", "postern:limit:*", "ann@example.net"),
+            ] {
+                let daemon = try #require(host.daemons[name])
+                try daemon.stop()
+                let isTold = try store.keys(keys).contains { $0.contains(part) }
+                #expect(isTold || daemon.lines.contains { $0.contains("told to it") || $0.contains("told of: ") })
+            }
         }
 
         @Test("a copy goes on over the end of a daemon, and tells where it was when it cannot")

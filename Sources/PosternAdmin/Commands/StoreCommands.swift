@@ -40,6 +40,17 @@ private enum Ledger: String, CaseIterable {
         case .limits: .rate
         }
     }
+
+    /// Said of one that the daemon's configuration keeps nothing in.
+    var unused: String {
+        switch self {
+        case .greylist: "not in use; nobody is greylisted here"
+        case .limits: "not in use; there are no limits here"
+        }
+    }
+
+    /// Whether that is what the daemon has answered.
+    static func isUnused(_ document: ControlDocument) -> Bool { document["in_use"] == .boolean(false) }
 }
 
 struct StoreStats: Subcommand {
@@ -48,23 +59,27 @@ struct StoreStats: Subcommand {
         abstract: "Tells how the shared store is, and what is in it.",
         usage: "postern store stats [<options>]",
         discussion: """
-            Of each daemon that uses it: whether it answers, how often it has failed since the daemon's start, and what is \
-            in it and in the host's own file. Large numbers of the shared greylist are an estimate. Of the server, as far \
-            as its access list lets us ask: its keys, its memory, and what it does when that is full.
+            Of each daemon that uses it: whether it answers, how often it has failed since the daemon's start, how much it \
+            is to be told of yet, and what is in it and in the host's own file. Large numbers of the shared greylist are \
+            an estimate. Of the server, as far as its access list lets us ask: its keys, its memory, and what it does when \
+            that is full. Where the configuration greylists nobody, or has no limits, that is said instead.
 
             With --json, one object on one line:
-              {"ledgers":[{"ledger":"greylist","store":{"url":…,"working":true,
-              "outages":0,"connections":2},"own":{…},"shared":{…}}],
+              {"ledgers":[{"ledger":"greylist","in_use":true,"store":{"url":…,
+              "working":true,"outages":0,"connections":2,"waiting":0},
+              "own":{…},"shared":{…}}],
               "server":{"keys":1000,"used_memory":…,"maxmemory":…,
               "maxmemory_policy":"noeviction","role":"master"}}
+            store, own and shared are null for a ledger that is not in use, store and shared where each host keeps its \
+            own.
 
             EXAMPLES
               postern store stats
 
             EXIT STATUS
-              0   told
+              0   what is in use works
               64  the command line is wrong
-              69  no daemon that remembers something runs
+              69  a store that is in use does not answer; neither daemon runs
 
             FILES
               \(DaemonArguments.defaultConfiguration)
@@ -98,8 +113,10 @@ struct StoreStats: Subcommand {
         }
         let text = ledgers.map { Self.told($0) }.joined() + (server.map { Self.told(ofServer: $0) } ?? "")
         let shown: JSONValue = server.map { JSONValue($0) } ?? .null
+        let isAway = ledgers.contains { $0["store"]?["working"] == .boolean(false) }
         return options.output(
-            text, json: ["ledgers": .list(ledgers.map { JSONValue($0) }), "server": shown], notes: notes)
+            text, json: ["ledgers": .list(ledgers.map { JSONValue($0) }), "server": shown], notes: notes,
+            status: isAway ? .unavailable : .done)
     }
 
     // MARK: The server
@@ -141,11 +158,13 @@ struct StoreStats: Subcommand {
         func shown(_ document: ControlDocument?) -> String { DaemonControl.printable(document?.text ?? "unknown") }
         var lines: [String] = []
         let name = shown(ledger["ledger"])
-        if let store = ledger["store"] {
+        if Ledger.isUnused(ledger) {
+            lines.append("\(name): \(Ledger(rawValue: name)?.unused ?? "not in use")")
+        } else if let store = ledger["store"] {
             let state = store["working"] == .boolean(true) ? "works" : "does not answer; this host decides by itself"
             lines.append(
                 "\(name): shared at \(shown(store["url"])), which \(state); outages \(store["outages"]?.number ?? 0), "
-                    + "connections \(store["connections"]?.number ?? 0)")
+                    + "connections \(store["connections"]?.number ?? 0), waiting \(store["waiting"]?.number ?? 0)")
         } else {
             lines.append("\(name): on this host alone")
         }
@@ -184,7 +203,8 @@ struct StoreCopying: Subcommand {
             the mark that is told.
 
             With --json, one object on one line:
-              {"copied":[{"ledger":"greylist","looked":120000,"copied":118211},…]}
+              {"copied":[{"ledger":"greylist","in_use":true,"looked":120000,
+              "copied":118211},…]}
 
             EXAMPLES
               postern store copy --from embedded --to redis://192.0.2.10:6379/0
@@ -249,32 +269,41 @@ struct StoreCopying: Subcommand {
             throw failure
         }
         let direction = from == Self.embedded ? StoreDirection.toShared : .toOwn
-        var done: [(ledger: Ledger, looked: Int64, copied: Int64)] = []
+        var done: [(ledger: Ledger, outcome: Outcome)] = []
         for ledger in ledgers {
             let cursor = start?.ledger == ledger ? start?.cursor : nil
-            let (looked, copied) = try copy(ledger, direction, after: cursor, asked, surroundings)
-            done.append((ledger, looked, copied))
+            done.append((ledger, try copy(ledger, direction, after: cursor, asked, surroundings)))
         }
-        let text = done.map { "\($0.ledger.rawValue): \($0.copied) of \($0.looked) entries were new there\n" }.joined()
+        let text = done.map { ledger, outcome in
+            let told = "\(outcome.copied) of \(outcome.looked) entries were new there"
+            return "\(ledger.rawValue): \(outcome.isUsed ? told : ledger.unused)\n"
+        }.joined()
         return options.output(
             text,
             json: [
                 "copied": .list(
                     done.map {
                         [
-                            "ledger": .text($0.ledger.rawValue), "looked": .number(Int($0.looked)),
-                            "copied": .number(Int($0.copied)),
+                            "ledger": .text($0.ledger.rawValue), "in_use": .boolean($0.outcome.isUsed),
+                            "looked": .number(Int($0.outcome.looked)), "copied": .number(Int($0.outcome.copied)),
                         ]
                     })
             ], notes: asked.notes)
     }
 
+    /// What has become of one ledger's copy.
+    private struct Outcome {
+        var isUsed = true
+        var looked: Int64 = 0
+        var copied: Int64 = 0
+    }
+
     private func copy(
         _ ledger: Ledger, _ direction: StoreDirection, after: String?, _ asked: DaemonControl,
         _ surroundings: Surroundings
-    ) throws(CommandFailure) -> (looked: Int64, copied: Int64) {
+    ) throws(CommandFailure) -> Outcome {
         var cursor = after
-        var (looked, copied): (Int64, Int64) = (0, 0)
+        var outcome = Outcome()
         var breaks = 0
         var told = surroundings.now()
         while true {
@@ -284,18 +313,20 @@ struct StoreCopying: Subcommand {
             var isPastStart = false
             let answer = asked.read(ledger.daemon, command, silence: Self.silence) { page in
                 isPastStart = true
-                looked += page["looked"]?.number ?? 0
-                copied += page["copied"]?.number ?? 0
+                if Ledger.isUnused(page) { outcome.isUsed = false }
+                outcome.looked += page["looked"]?.number ?? 0
+                outcome.copied += page["copied"]?.number ?? 0
                 cursor = page["next"]?.text ?? cursor
                 let now = surroundings.now()
                 if now.seconds - told.seconds >= Self.progressInterval {
                     told = now
-                    surroundings.tell("\(ledger.rawValue): \(looked) entries looked at, \(copied) new")
+                    surroundings.tell(
+                        "\(ledger.rawValue): \(outcome.looked) entries looked at, \(outcome.copied) new")
                 }
                 return true
             }
             switch answer {
-            case .document: return (looked, copied)
+            case .document: return outcome
             case .notRunning, .failed:
                 // What is refused at once is no break.
                 breaks += 1
@@ -305,9 +336,10 @@ struct StoreCopying: Subcommand {
                         if let cursor { failure.notes.append("go on by --after \(ledger.rawValue):\(cursor)") }
                         throw failure
                     }
-                    return (looked, copied)
+                    return outcome
                 }
-                surroundings.tell("\(ledger.rawValue): broken off after \(looked) entries; trying to go on")
+                surroundings.tell(
+                    "\(ledger.rawValue): broken off after \(outcome.looked) entries; trying to go on")
                 surroundings.pause(.seconds(1))
             }
         }

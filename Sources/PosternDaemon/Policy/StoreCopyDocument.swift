@@ -29,20 +29,43 @@ public enum StoreCopy {
         ["looked": .number(looked), "copied": .number(copied), "next": next.map(ControlDocument.text) ?? .null]
     }
 
+    /// How the shared store is.
+    public struct Standing: Sendable {
+        let url: String
+        let isWorking: Bool
+        let outages: UInt64
+        let connections: Int
+        /// What it is to be told of yet.
+        let waiting: Int
+
+        public init(url: String, isWorking: Bool, outages: UInt64, connections: Int, waiting: Int) {
+            self.url = url
+            self.isWorking = isWorking
+            self.outages = outages
+            self.connections = connections
+            self.waiting = waiting
+        }
+    }
+
     /// - Parameter store: nil where each host remembers for itself.
     public static func stats(
-        ledger: String, store: (url: String, isWorking: Bool, outages: UInt64, connections: Int)?,
-        own: ControlDocument, shared: ControlDocument
+        ledger: String, store: Standing?, own: ControlDocument, shared: ControlDocument
     ) -> ControlDocument {
         [
-            "ledger": .text(ledger),
+            "ledger": .text(ledger), "in_use": .boolean(true),
             "store": store.map { store in
                 [
                     "url": .text(store.url), "working": .boolean(store.isWorking),
                     "outages": .number(Int64(clamping: store.outages)), "connections": .number(store.connections),
+                    "waiting": .number(store.waiting),
                 ]
             } ?? .null,
             "own": own, "shared": shared,
         ]
+    }
+
+    /// Of a ledger that the configuration in force keeps nothing in: nobody has looked for its store.
+    public static func unused(_ ledger: String) -> ControlDocument {
+        ["ledger": .text(ledger), "in_use": .boolean(false), "store": .null, "own": .null, "shared": .null]
     }
 }
