@@ -32,16 +32,9 @@ struct BackupFolder {
     func names() throws(CommandFailure) -> [String] {
         guard let listing = opendir(path) else { throw CommandFailure(FileFailure.last("read the folder \(path)")) }
         defer { closedir(listing) }
-        var names: [String] = []
-        while let entry = readdir(listing) {
-            // readdir(3): it ends with a NUL; its declared length is not its length.
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) { String(cString: $0) }
-            }
-            names.append(name)
-            guard names.count <= Self.maxNames else {
-                throw CommandFailure(.unavailable, "\(path): expected at most \(Self.maxNames) files, found more")
-            }
+        let names = FolderNames.read(listing, atMost: Self.maxNames + 1)
+        guard names.count <= Self.maxNames else {
+            throw CommandFailure(.unavailable, "\(path): expected at most \(Self.maxNames) files, found more")
         }
         return names
     }

@@ -9,6 +9,8 @@ internal import PosternMail
 final class OpenFile {
     let descriptor: Int32
     let status: stat
+    /// For people.
+    private let name: String
 
     /// - Parameter descriptor: ours from now on.
     init(owning descriptor: Int32, named name: String) throws(CommandFailure) {
@@ -19,6 +21,7 @@ final class OpenFile {
         }
         self.descriptor = descriptor
         self.status = status
+        self.name = name
     }
 
     deinit { close(descriptor) }
@@ -46,7 +49,7 @@ final class OpenFile {
         while true {
             let count = octets.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, off_t(offset)) }
             if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw CommandFailure(FileFailure.last("read a file")) }
+            guard count >= 0 else { throw CommandFailure(FileFailure.last("read \(name)")) }
             octets.removeLast(limit - count)
             return octets
         }

@@ -5,10 +5,10 @@ internal import PosternMail
 
 enum BackupTime {
     /// `2026-11-21T11:04:40Z` (RFC 3339 §5.6).
-    static func text(_ time: UnixTime) -> String { formatted(time, "%Y-%m-%dT%H:%M:%SZ") }
+    static func text(_ time: UnixTime) -> String { formatted(time, "%Y-%m-%dT%H:%M:%SZ", gmtime_r) }
 
     /// `20261121T110440Z`, for file names.
-    static func stamp(_ time: UnixTime) -> String { formatted(time, "%Y%m%dT%H%M%SZ") }
+    static func stamp(_ time: UnixTime) -> String { formatted(time, "%Y%m%dT%H%M%SZ", gmtime_r) }
 
     /// - Returns: nil for what `stamp` does not write.
     static func time(stamp: some StringProtocol) -> UnixTime? {
@@ -26,10 +26,14 @@ enum BackupTime {
         return self.stamp(time) == stamp ? time : nil  // so 31 June is none, nor are signs
     }
 
-    private static func formatted(_ time: UnixTime, _ format: String) -> String {
+    /// Takes a moment apart: gmtime_r(3) or localtime_r(3).
+    typealias Calendar = (UnsafePointer<time_t>, UnsafeMutablePointer<tm>) -> UnsafeMutablePointer<tm>?
+
+    /// - Parameter format: strftime(3)'s, of numbers only.
+    static func formatted(_ time: UnixTime, _ format: String, _ calendar: Calendar) -> String {
         var seconds = time_t(time.seconds)
         var parts = tm()
-        guard gmtime_r(&seconds, &parts) != nil else { return "\(time.seconds)" }
+        guard calendar(&seconds, &parts) != nil else { return "\(time.seconds)" }
         var buffer = [CChar](repeating: 0, count: 64)
         let count = strftime(&buffer, buffer.count, format, &parts)
         return String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -40,11 +40,6 @@ struct PruneRule: Hashable, Sendable {
             case .weekly: "%G-%V"
             case .monthly: "%Y-%m"
             }
-        var seconds = time_t(time.seconds)
-        var parts = tm()
-        guard localtime_r(&seconds, &parts) != nil else { return "\(time.seconds)" }
-        var buffer = [CChar](repeating: 0, count: 32)
-        let count = strftime(&buffer, buffer.count, format, &parts)
-        return String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return BackupTime.formatted(time, format, localtime_r)
     }
 }

@@ -106,15 +106,7 @@ final class RestoreRoot {
         guard let folder = try self.folder(inner) else { return [] }
         guard let stream = fdopendir(try duplicate(folder)) else { throw .last("list \(shown(inner))") }
         defer { closedir(stream) }
-        var names: [String] = []
-        while names.count < Self.maxNames, let entry = readdir(stream) {
-            names.append(
-                withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                    // readdir(3): it ends with a NUL.
-                    pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-                })
-        }
-        return names
+        return FolderNames.read(stream, atMost: Self.maxNames)
     }
 
     /// Brings a folder's names to the disk. Source: fsync(2).

@@ -5,6 +5,8 @@ internal import Glibc
 enum ScratchTree {
     /// Folders within folders; paths of archives have fewer.
     private static let maxDepth = 80
+    /// Names in one folder; an archive has fewer files.
+    private static let maxNames = 100_000
 
     /// Removes a folder with all that is in it. What cannot be removed stays.
     static func remove(_ path: String) {
@@ -20,13 +22,8 @@ enum ScratchTree {
             if folder >= 0 { close(folder) }
             return
         }
-        while let entry = readdir(stream) {
-            let inner = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                // readdir(3): it ends with a NUL.
-                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if inner == "." || inner == ".." { continue }
-            if unlinkat(folder, inner, 0) != 0 { remove(inner, in: folder, depth: depth + 1) }
+        for inner in FolderNames.read(stream, atMost: maxNames) where unlinkat(folder, inner, 0) != 0 {
+            remove(inner, in: folder, depth: depth + 1)
         }
         closedir(stream)
         unlinkat(parent, name, AT_REMOVEDIR)
