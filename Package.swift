@@ -103,7 +103,7 @@ let package = Package(
                 "PosternForwarder", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport", nioCore, nioEmbedded,
             ]),
         tests("PosternDaemonTests", ["PosternDaemon", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
-        tests("PosternAdminTests", ["PosternAdmin", "PosternStore", "PosternDaemon", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
+        tests("PosternAdminTests", ["PosternAdmin", "PosternStore", "PosternDaemon", "PosternAuth", "PosternAdmission", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport", "PostfixHarness"]),
         tests("SigningFilterTests", ["postern-dkim", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("JudgingFilterTests", ["postern-dmarc", "PosternDaemon", "PosternMilter", "PosternAuth", "PosternSocket", "PosternDNS", "PosternMail", "TestSupport"]),
         tests("PolicyDaemonTests", ["postern-policy", "PosternPolicy", "PosternDaemon", "PosternAdmission", "PosternDNS", "PosternMail", "TestSupport", "AdmissionSupport"]),

@@ -92,6 +92,9 @@ struct BackupArchiveTests {
             #expect(Self.trouble(try folder.write(whole + more, to: "a"))?.status == .badData)
         }
         #expect(Self.trouble(folder.path)?.status == .badData)
+        #expect(
+            Self.trouble(folder.path)?.text.hasSuffix("found a folder; `postern backup list` tells what is in it")
+                == true)
         #expect(Self.trouble(folder.file("none"))?.status == .unavailable)
     }
 
@@ -233,6 +236,24 @@ struct BackupArchiveTests {
         #expect(Self.trouble(try folder.write(good, to: "a")) == nil)
     }
 
+    @Test("an archive that is still encrypted is told from one that is damaged")
+    func encrypted() throws {
+        let folder = try Folder()
+        let tail = [UInt8](repeating: 0x5A, count: 300)
+        let rows: [(head: [UInt8], program: String?)] = [
+            (Array("age-encryption.org/v1\n".utf8), "age"), (Array("-----BEGIN AGE ENCRYPTED FILE-----\n".utf8), "age"),
+            (Array("-----BEGIN PGP MESSAGE-----\n".utf8), "gpg"), ([0x85, 0x01, 0x8C], "gpg"), ([0x84, 0x5E], "gpg"),
+            ([0x8C, 0x0D], "gpg"), ([0xC1, 0x5E], "gpg"), ([0xC3, 0x0D], "gpg"), ([0x28, 0xB5, 0x2F, 0xFD], nil),
+            ([], nil),
+        ]
+        for row in rows {
+            let trouble = try #require(Self.trouble(try folder.write(row.head + tail, to: "a")))
+            #expect(trouble.status == .badData)
+            let words = row.program.map { "one that \($0) has encrypted" } ?? "it is cut off, damaged"
+            #expect(trouble.text.contains(words), "\(row.head): \(trouble.text)")
+        }
+    }
+
     @Test("octets around the compressed tar are refused")
     func around() throws {
         let folder = try Folder()
@@ -297,6 +318,9 @@ struct BackupArchiveTests {
     func manifests() throws {
         let good = String(decoding: try TestArchive.manifest(Self.files).json, as: UTF8.self)
         #expect(try BackupManifest(json: Array(good.utf8)) == TestArchive.manifest(Self.files))
+        let old = good.replacing(#"  "missing": [],\#n"#, with: "")
+        #expect(old != good)
+        #expect(try BackupManifest(json: Array(old.utf8)) == TestArchive.manifest(Self.files))
         let rows: [(String, String, String)] = [
             (#""format": 1"#, #""format": 2"#, "another Postern"),
             (#""format": 1"#, #""form": 1"#, "expected a format"),
@@ -315,6 +339,13 @@ struct BackupArchiveTests {
             ("/etc/postern/keys/s1.pem", "/etc/a\\nb", "without . and .."),
             (#""state":"limits""#, #""state":"limit""#, "a state of ours"),
             (#""state":"limits""#, #""state":null"#, "a state's name"),
+            (#""missing": []"#, #""missing": "all""#, "a list for missing"),
+            (#""missing": []"#, #""missing": [1]"#, "names of what is missing"),
+            (#""missing": []"#, #""missing": [""]"#, "names of what is missing"),
+            (
+                #""missing": []"#, #""missing": [\#(Array(repeating: #""x""#, count: 101).joined(separator: ","))]"#,
+                "at most 100 names"
+            ),
             (
                 #""configuration": "/etc/postern/postern.toml""#, #""configuration": "/etc/postern/other.toml""#,
                 "expected the configuration"

@@ -312,6 +312,25 @@ struct BackupCreateTests {
         #expect(try host.names.count == 2)
     }
 
+    @Test("long work is told of in one line, which goes in the end; short work is not")
+    func progress() {
+        var lines: [String] = []
+        var surroundings = Surroundings.process
+        surroundings.showProgress = { lines.append($0) }
+        let progress = Progress(surroundings, interval: .zero)
+        progress.tell("reading", 1024, of: 4096)
+        progress.tell("reading", 9000, of: 4096)
+        progress.tell("nothing", 0, of: 0)
+        progress.end()
+        progress.end()
+        #expect(lines == ["reading: 25 % of 4.0 KiB", "reading: 100 % of 4.0 KiB", "nothing: of 0 octets", ""])
+        lines = []
+        let short = Progress(surroundings, interval: .seconds(3600))
+        short.tell("reading", 1, of: 2)
+        short.end()
+        #expect(lines.isEmpty)
+    }
+
     // MARK: list, verify
 
     @Test("list shows archives, newest first, and what is none")
@@ -346,6 +365,13 @@ struct BackupCreateTests {
         #expect(good.text.contains("whole: 5 files of mx1.example.com, made 2026-11-18T11:06:40Z by Postern "))
         #expect(good.text.contains("keys: 1, which can sign"))
         #expect(try host.run("verify", path, "--json").json()["good"] as? Bool == true)
+        #expect(good.notes.isEmpty)
+        // It holds a private key.
+        chmod(path, 0o644)
+        #expect(
+            try host.run("verify", path).notes
+                == "warning: \(path) may be read by others than its owner, and it holds private keys: chmod 600")
+        #expect(try host.run("test", path).notes.contains("may be read by others"))
 
         var octets = [UInt8](try Data(contentsOf: URL(filePath: path)))
         octets[octets.count / 2] ^= 4

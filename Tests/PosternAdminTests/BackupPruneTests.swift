@@ -141,6 +141,55 @@ struct BackupPruneTests {
         #expect(archives.map { $0["trouble"] is NSNull } == [false, false, true, true, false])
     }
 
+    @Test("an archive that lacks a state never takes the place of a whole one, and goes when one has come")
+    func incomplete() throws {
+        let lacking: [UInt8] = try {
+            let files = [ArchivedFile.config(TestArchive.configuration, TestArchive.toml)]
+            var manifest = try TestArchive.manifest(files)
+            manifest.missing = ["facts.sqlite"]
+            return try TestArchive.octets(files, manifest)
+        }()
+        func name(_ days: Int, _ hours: Int = 0) -> String {
+            BackupName(host: "mx1", created: Self.time(days, hours)).text
+        }
+        let words = ["--keep-daily", "2", "--keep-weekly", "0", "--keep-monthly", "0"]
+        // Of today the newer one lacks something, and of the day before; three days ago is not kept by any rule.
+        let folder = try folder([
+            (name(0, 2), lacking), (name(0, 1), lacking), (name(0), Self.archive), (name(-1, 1), lacking),
+            (name(-1), Self.archive), (name(-3), Self.archive),
+        ])
+        let first = try Postern().run(["backup", "prune", folder.path] + words)
+        #expect(first.status == 0, "\(first.notes)")
+        #expect(try folder.names == [name(0, 2), name(0), name(-1)].sorted())
+        #expect(first.text.contains("\(name(0, 2))  daily, without facts.sqlite\n"), "\(first.text)")
+        // They are bounded by the same numbers, however long nothing better comes.
+        for day in 1...5 { try folder.write(lacking, to: name(day)) }
+        let second = try Postern().run(["backup", "prune", folder.path] + words)
+        #expect(second.status == 0)
+        #expect(try folder.names == [name(5), name(4), name(0), name(-1)].sorted())
+        try folder.write(Self.archive, to: name(6))
+        #expect(try Postern().run(["backup", "prune", folder.path] + words).status == 0)
+        #expect(try folder.names == [name(6), name(0)].sorted())
+    }
+
+    @Test("before anything goes the newest whole one is read, also where one that lacks a state is newer")
+    func damagedBehind() throws {
+        let files = [ArchivedFile.config(TestArchive.configuration, TestArchive.toml)]
+        var manifest = try TestArchive.manifest(files)
+        manifest.missing = ["facts.sqlite"]
+        var flipped = Self.archive
+        flipped[flipped.count / 2] ^= 1
+        let folder = try folder([
+            (Self.name(0), try TestArchive.octets(files, manifest)), (Self.name(-1), flipped),
+            (Self.name(-2), Self.archive), (Self.name(-3), Self.archive),
+        ])
+        let result = try Postern().run([
+            "backup", "prune", folder.path, "--keep-daily", "1", "--keep-weekly", "0", "--keep-monthly", "0",
+        ])
+        #expect(result.status == 1)
+        #expect(try folder.names == [0, -1, -2].map { Self.name($0) }.sorted())
+    }
+
     @Test("wrong numbers are refused")
     func misuse() throws {
         let folder = try folder([(Self.name(0), Self.archive)])

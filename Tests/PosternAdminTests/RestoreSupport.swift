@@ -81,6 +81,7 @@ struct RestoreHost {
         folder = try Folder()
         try FileManager.default.createDirectory(atPath: folder.file("root"), withIntermediateDirectories: true)
         archive = try folder.write(try TestArchive.octets(files), to: "a.tar.zst")
+        chmod(archive, 0o600)
     }
 
     var root: String { folder.file("root").replacing("//", with: "/") }

@@ -30,6 +30,12 @@ final class ArchiveReader {
     let octets: Int
     private let file: ArchiveInput
 
+    /// A warning where others may read its keys.
+    var exposure: String? {
+        guard file.isOpenToOthers, manifest.keys > 0 else { return nil }
+        return "warning: \(path) may be read by others than its owner, and it holds private keys: chmod 600"
+    }
+
     private static let chunkOctets = 256 << 10
 
     /// Opens an archive and reads its manifest.
@@ -121,23 +127,26 @@ private final class ArchiveInput {
     let octets: Int
     /// Without the trailer.
     let bodyOctets: Int
-    private let descriptor: Int32
+    private let file: OpenFile
 
     init(_ path: String) throws(CommandFailure) {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
-        guard descriptor >= 0 else { throw CommandFailure(FileFailure.last("read \(path)")) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            close(descriptor)  // deinit does not run: self was never complete
-            throw CommandFailure(.badData, "\(path): expected an archive, found something else than a plain file")
+        guard let file = try OpenFile.open(path, follows: true) else {
+            throw CommandFailure(FileFailure.system(operation: "read \(path)", errno: ENOENT))
+        }
+        guard file.isPlain else {
+            let found =
+                file.status.st_mode & S_IFMT == S_IFDIR
+                ? "a folder; `postern backup list` tells what is in it" : "something else than a plain file"
+            throw CommandFailure(.badData, "\(path): expected an archive, found \(found)")
         }
         self.path = path
-        self.descriptor = descriptor
-        octets = Int(status.st_size)
+        self.file = file
+        octets = file.octets
         bodyOctets = max(0, octets - ArchiveTrailer.octets)
     }
 
-    deinit { close(descriptor) }
+    /// Whether others than its owner may read it.
+    var isOpenToOthers: Bool { file.status.st_mode & 0o077 != 0 }
 
     func damaged(_ text: String) -> CommandFailure { CommandFailure(.badData, "\(path): \(text)") }
 
@@ -145,6 +154,11 @@ private final class ArchiveInput {
     func check(_ progress: (_ octets: Int) -> Void) throws(CommandFailure) {
         let trailer = try read(at: bodyOctets, atMost: ArchiveTrailer.octets + 1)
         guard let expected = ArchiveTrailer.hash(in: trailer) else {
+            if let wrapping = Wrapping(of: try read(at: 0, atMost: Wrapping.octets)) {
+                throw damaged(
+                    "expected an archive, found one that \(wrapping.rawValue) has encrypted: decrypt it into a file "
+                        + "first, by `\(wrapping.command)`")
+            }
             throw damaged("expected an archive's end, found none: it is cut off, damaged, or no archive of Postern's")
         }
         let digest = try ContentDigest()
@@ -162,13 +176,33 @@ private final class ArchiveInput {
     }
 
     func read(at offset: Int, atMost limit: Int) throws(CommandFailure) -> [UInt8] {
-        var octets = [UInt8](repeating: 0, count: limit)
-        while true {
-            let count = octets.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, off_t(offset)) }
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw CommandFailure(FileFailure.last("read \(path)")) }
-            octets.removeLast(limit - count)
-            return octets
+        try file.read(at: offset, atMost: limit)
+    }
+}
+
+/// What an archive is encrypted with, by the first octets of the file.
+private enum Wrapping: String {
+    case age, gpg
+
+    static let octets = 32
+
+    init?(of head: [UInt8]) {
+        if ["age-encryption.org/", "-----BEGIN AGE ENCRYPTED"].contains(where: { head.starts(with: $0.utf8) }) {
+            self = .age
+            return
+        }
+        // A session key for a public key or a passphrase, in both forms of a packet's header (RFC 9580 §4.2, §5).
+        guard
+            head.starts(with: "-----BEGIN PGP MESSAGE".utf8)
+                || [0x84, 0x85, 0x8C, 0xC1, 0xC3].contains(head.first)
+        else { return nil }
+        self = .gpg
+    }
+
+    var command: String {
+        switch self {
+        case .age: "age -d -i KEY -o ARCHIVE FILE"
+        case .gpg: "gpg -o ARCHIVE -d FILE"
         }
     }
 }

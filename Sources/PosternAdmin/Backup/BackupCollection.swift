@@ -16,6 +16,9 @@ struct BackupCollection {
     /// What should be in the archive and is not.
     private(set) var missing: [String] = []
 
+    /// Of what was found so far.
+    var octets: Int { sources.reduce(0) { $0 + $1.entry.size } }
+
     private var names = AccountNames()
     private var taken: Set<String> = []
 

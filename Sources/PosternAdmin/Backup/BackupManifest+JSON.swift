@@ -11,6 +11,7 @@ extension BackupManifest {
             ("format", .number(Self.format)), ("postern", .text(version)), ("host", .text(host)),
             ("created", .number(Int(created.seconds))), ("created_text", .text(BackupTime.text(created))),
             ("configuration", .text(configuration)), ("state_directory", .text(stateDirectory)),
+            ("missing", .list(missing.map { .text($0) })),
         ]
         var text = "{\n"
         for (key, value) in head { text += "  \(JSONValue.text(key)): \(value),\n" }
@@ -52,6 +53,18 @@ extension BackupManifest {
         }
         entries = []
         for element in list { entries.append(try Entry(element)) }
+        // Archives of before say nothing of it.
+        if let told = document["missing"] {
+            guard case .list(let names) = told else {
+                throw BackupManifestError("expected a list for missing, found something else")
+            }
+            missing = try names.map { name throws(BackupManifestError) in
+                guard let text = name.text else {
+                    throw BackupManifestError("expected names of what is missing, found something else")
+                }
+                return text
+            }
+        }
         try check()
     }
 }

@@ -15,8 +15,8 @@ struct BackupManifest: Hashable, Sendable {
     static let maxOctets = 16 << 20
     /// Most files: 1000 domains with all the keys that a directory may hold, and their tables.
     static let maxEntries = 20_000
-    /// Most JSON values: each file has twelve, and a later Postern may add some. Of 16 MiB of nothing but brackets half a
-    /// gibibyte would be made.
+    /// Most JSON values: each file has twelve, and a later Postern may add some. Of 16 MiB of nothing but brackets half
+    /// a gibibyte would be made.
     static let maxValues = 16 * maxEntries
 
     /// The Postern that made it.
@@ -30,6 +30,8 @@ struct BackupManifest: Hashable, Sendable {
     var stateDirectory: String
     /// In the order in which they stand in the archive.
     var entries: [Entry]
+    /// What should be among them and could not be had: names of states' files, paths of Postfix's.
+    var missing: [String] = []
 
     /// Of the files' contents together, in octets.
     var octets: Int { entries.reduce(0) { $0 + $1.size } }
@@ -137,8 +139,15 @@ extension BackupManifest {
             }
     }
 
+    /// More than there are states and files of Postfix's.
+    private static let maxMissing = 100
+
     /// The rules that hold for every manifest, written or read.
     func check() throws(BackupManifestError) {
+        guard missing.count <= Self.maxMissing, missing.allSatisfy({ (1...Self.maxPath).contains($0.utf8.count) })
+        else {
+            throw BackupManifestError("expected at most \(Self.maxMissing) names of what is missing, found others")
+        }
         guard entries.count <= Self.maxEntries else {
             throw BackupManifestError("expected at most \(Self.maxEntries) files, found \(entries.count)")
         }

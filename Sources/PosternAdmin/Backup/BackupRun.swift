@@ -57,6 +57,8 @@ struct BackupRun {
         var collection = BackupCollection()
         try collection.addConfiguration(path, result)
         if let postfix { try collection.addPostfix(postfix) }
+        let host = configuration.host.name.description
+        try folder?.checkRoom(for: collection.octets + Self.octets(ofStateIn: state), host: host)
         let progress = Progress(surroundings)
         try collection.addState(
             StateTaking(control: control, folder: state) { () throws(CommandFailure) in
@@ -69,8 +71,9 @@ struct BackupRun {
             })
         try reached(.collected)
         let manifest = BackupManifest(
-            version: DaemonArguments.release, host: configuration.host.name.description, created: surroundings.now(),
-            configuration: path, stateDirectory: state, entries: collection.sources.map(\.entry))
+            version: DaemonArguments.release, host: host, created: surroundings.now(), configuration: path,
+            stateDirectory: state, entries: collection.sources.map(\.entry), missing: collection.missing)
+        try folder?.checkRoom(for: manifest.octets, host: host)  // copies may lie there by now
         var made = Made(
             manifest: manifest, path: nil, octets: 0, notes: collection.notes, missing: collection.missing)
         try write(collection.sources, &made, progress, reached, isInterrupted)
@@ -82,6 +85,19 @@ struct BackupRun {
             }
         }
         return made
+    }
+
+    /// What the daemons remember, by what lies there.
+    private static func octets(ofStateIn folder: String) -> Int {
+        var octets = 0
+        for state in BackupManifest.State.allCases {
+            for suffix in state.isSQLite ? ["", "-wal"] : [""] {
+                var status = stat()
+                guard lstat(Files.path(state.fileName + suffix, below: folder), &status) == 0 else { continue }
+                octets += Int(status.st_size)
+            }
+        }
+        return octets
     }
 
     private func write(
@@ -148,14 +164,16 @@ final class Progress {
     private let show: ((String) -> Void)?
     private var told = ContinuousClock.now
     private var isShown = false
+    private let interval: Duration
 
-    /// What takes less is not told of.
-    private static let interval = Duration.milliseconds(250)
-
-    init(_ surroundings: Surroundings) { show = surroundings.showProgress }
+    /// - Parameter interval: what takes less is not told of.
+    init(_ surroundings: Surroundings, interval: Duration = .milliseconds(250)) {
+        show = surroundings.showProgress
+        self.interval = interval
+    }
 
     func tell(_ text: String, _ octets: Int, of total: Int) {
-        guard let show, ContinuousClock.now - told > Self.interval else { return }
+        guard let show, ContinuousClock.now - told >= interval else { return }
         told = .now
         isShown = true
         let share = total > 0 ? " \(min(100, octets * 100 / total)) %" : ""

@@ -46,8 +46,16 @@ struct RestoreTrial {
         let run = try RestoreRun(
             archive, into: root, places, owners: .caller("this is a test"), now: surroundings.now(),
             isInterrupted: isInterrupted)
+        let troubles = try run.roomTroubles()
+        guard troubles.isEmpty else {
+            var failure = CommandFailure(
+                .unavailable, "no room for looking at the archive's files: name a folder with more in TMPDIR")
+            failure.notes = troubles.map { "error: \($0)" }
+            throw failure
+        }
         try run.perform(surroundings)
         findings = [configuration(below: root), keys(of: run)]
+        if !archive.manifest.missing.isEmpty { findings.append(missing) }
         for step in run.plan.steps {
             guard let state = step.entry.state else { continue }
             if isInterrupted() { throw CommandFailure(.unavailable, "interrupted") }
@@ -63,6 +71,12 @@ struct RestoreTrial {
     private static let largeOctets = 256 << 20
 
     // MARK: Configuration and keys
+
+    /// What `create` could not have; it ended with 1 then.
+    private var missing: Finding {
+        let texts = archive.manifest.missing.map { "\(LogText.escaped($0.utf8)) could not be had when it was made" }
+        return Finding(what: "missing", texts: texts, isGood: false)
+    }
 
     private func configuration(below root: String) -> Finding {
         let path = archive.manifest.configuration

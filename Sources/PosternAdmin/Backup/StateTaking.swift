@@ -115,7 +115,14 @@ struct StateTaking {
             guard log.map({ $0.isPlain && $0.status.st_nlink == 1 }) ?? true else {
                 throw CommandFailure(.unavailable, "expected a plain file with one name, found another at \(own)-wal")
             }
-            let copy = try scratch().path + "/" + state.fileName
+            let copies = try scratch().path
+            // The log is brought into the copy.
+            let octets = original.octets + 2 * (log?.octets ?? 0)
+            if let shortage = FreeRoom(at: copies)?.shortage(of: octets) {
+                let place = Files.folder(of: copies)
+                throw CommandFailure(.unavailable, "no room for a copy of \(state.fileName) in \(place): \(shortage)")
+            }
+            let copy = copies + "/" + state.fileName
             try Self.copy(original, to: copy) { progress(state, $0, original.octets) }
             if let log { try Self.copy(log, to: copy + "-wal") { _ in } }
             guard Self.isSame(original, at: own), log.map({ Self.isSame($0, at: own + "-wal") }) ?? true,
@@ -166,13 +173,7 @@ struct StateTaking {
         while offset < file.octets {
             let octets = try file.read(at: offset, atMost: min(1 << 20, file.octets - offset))
             guard !octets.isEmpty else { return }  // shorter now: `isSame` finds out
-            var rest = octets[...]
-            while !rest.isEmpty {
-                let count = rest.withUnsafeBytes { write(target, $0.baseAddress, $0.count) }
-                if count < 0, errno == EINTR { continue }
-                guard count >= 0 else { throw CommandFailure(FileFailure.last("write \(path)")) }
-                rest = rest.dropFirst(count)
-            }
+            guard WholeWrite.put(octets, into: target) else { throw .last("write \(path)") }
             offset += octets.count
             progress(offset)
         }

@@ -11,15 +11,15 @@ struct BackupList: Subcommand {
         usage: "postern backup list [<options>] [<folder>]",
         discussion: """
             Each archive's time, host, size, Postern's version, number of files and of private keys, and the states \
-            that it holds. What breaks off, or has no manifest, is shown as no whole archive; octets between its ends \
-            are looked at by verify. Files with other names are left out.
+            that it holds, and what could not be had for it. What breaks off, or has no manifest, is shown as no whole \
+            archive; octets between its ends are looked at by verify. Files with other names are left out.
 
             With --json, one object on one line; trouble is null where nothing shows, else what is known of the \
             manifest is null:
               {"folder":"/var/backups/postern","archives":[{"path":…,
               "host":"mx1.example.com","created":1795259080,"octets":48213,
               "postern":"0.1.0","files":9,"keys":2,"states":["greylist","limits"],
-              "trouble":null}]}
+              "missing":[],"trouble":null}]}
 
             EXAMPLES
               postern backup list
@@ -56,10 +56,15 @@ struct BackupList: Subcommand {
                 archive.octets.map(ReportNumber.octets) ?? "-",
                 manifest.map { LogText.escaped($0.version.utf8) } ?? "-", manifest.map { "\($0.entries.count)" } ?? "-",
                 manifest.map { "\($0.keys)" } ?? "-",
-                manifest?.states.map(\.rawValue).joined(separator: ",") ?? "no whole archive", archive.name.text,
+                manifest.map(Self.states) ?? "no whole archive", archive.name.text,
             ])
         }
         return Columns.text(rows)
+    }
+
+    private static func states(_ manifest: BackupManifest) -> String {
+        ([manifest.states.map(\.rawValue).joined(separator: ",")] + [manifest.shortcoming].compactMap(\.self))
+            .filter { !$0.isEmpty }.joined(separator: ", ")
     }
 
     private static func json(_ archives: [ListedBackup], _ folder: String) -> JSONValue {
@@ -71,6 +76,7 @@ struct BackupList: Subcommand {
                 "postern": .optional(manifest?.version), "files": .optional(manifest?.entries.count),
                 "keys": .optional(manifest?.keys),
                 "states": manifest.map { .list($0.states.map { .text($0.rawValue) }) } ?? .null,
+                "missing": manifest.map { .list($0.missing.map { .text($0) }) } ?? .null,
                 "trouble": .optional(archive.trouble),
             ]
         }
@@ -82,4 +88,8 @@ extension BackupManifest {
     /// How many private keys it holds.
     var keys: Int { entries.count { $0.kind == .keys } }
     var states: [State] { entries.compactMap(\.state) }
+    /// `without greylist.sqlite`; nil for one that has all.
+    var shortcoming: String? {
+        missing.isEmpty ? nil : "without " + missing.map { LogText.escaped($0.utf8) }.joined(separator: ", ")
+    }
 }

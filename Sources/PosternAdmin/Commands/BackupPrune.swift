@@ -15,6 +15,9 @@ struct BackupPrune: Subcommand {
             --keep-weekly weeks (from Monday) and --keep-monthly months, in local time; each host's archives on their \
             own. The others are removed, and what crashes have left.
 
+            One that lacks the state of a daemon never takes the place of one that has all: such archives are counted \
+            apart, and go when a whole one has come after them.
+
             Files with other names are left alone. Before anything is removed, the newest archive of each host is read \
             as a whole: one that is damaged is told of, is not counted, and stays, so that the last good one never \
             goes.
@@ -22,7 +25,7 @@ struct BackupPrune: Subcommand {
             With --json, one object on one line; keep has why, and is empty for what goes:
               {"folder":"/var/backups/postern","done":true,"archives":[{"path":…,
               "host":"mx1.example.com","created":1795259080,"octets":48213,
-              "keep":["daily","weekly"],"trouble":null}]}
+              "keep":["daily","weekly"],"missing":[],"trouble":null}]}
 
             EXAMPLES
               postern backup prune --dry-run
@@ -65,6 +68,8 @@ struct BackupPrune: Subcommand {
         var trouble: String?
 
         var goes: Bool { reasons.isEmpty && trouble == nil }
+        /// The states of all daemons are in it, as far as its manifest tells.
+        var isComplete: Bool { archive.manifest?.missing.isEmpty == true }
     }
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
@@ -94,10 +99,10 @@ struct BackupPrune: Subcommand {
         let rule = PruneRule(daily: keepDaily, weekly: keepWeekly, monthly: keepMonthly)
         var judged: [Judged] = []
         for host in Set(archives.map(\.name.host)) {
-            var whole: [ListedBackup] = []
+            var whole: [Judged] = []
             for archive in archives where archive.name.host == host {
                 var trouble = archive.trouble
-                if trouble == nil, whole.isEmpty {
+                if trouble == nil, !whole.contains(where: \.isComplete) {
                     // The newest must be good before an older one goes.
                     do throws(CommandFailure) {
                         _ = try ArchiveReader(archive.path) { octets in
@@ -108,11 +113,17 @@ struct BackupPrune: Subcommand {
                 if let trouble {
                     judged.append(Judged(archive: archive, reasons: [], trouble: trouble))
                 } else {
-                    whole.append(archive)
+                    whole.append(Judged(archive: archive, reasons: []))
                 }
             }
-            let reasons = rule.reasons(whole.map(\.name.created))
-            judged += zip(whole, reasons).map { Judged(archive: $0, reasons: $1) }
+            let newest = whole.firstIndex(where: \.isComplete) ?? whole.endIndex
+            for isComplete in [true, false] {
+                // Of those that lack something the ones that nothing better came after.
+                let counted = whole.indices.filter { whole[$0].isComplete == isComplete && (isComplete || $0 < newest) }
+                let reasons = rule.reasons(counted.map { whole[$0].archive.name.created })
+                for (index, reasons) in zip(counted, reasons) { whole[index].reasons = reasons }
+            }
+            judged += whole
         }
         return judged
     }
@@ -125,7 +136,8 @@ struct BackupPrune: Subcommand {
         guard !judged.isEmpty else { return "\(folder): no archives\n" }
         let rows = judged.map { one in
             let what = one.goes ? (dryRun ? "would be removed" : "removed") : one.trouble == nil ? "kept" : "damaged"
-            return [what, one.archive.name.text, Self.words(one).joined(separator: ", ")]
+            let why = Self.words(one) + [one.archive.manifest?.shortcoming].compactMap(\.self)
+            return [what, one.archive.name.text, why.joined(separator: ", ")]
         }
         let gone = judged.filter(\.goes)
         let room = ReportNumber.octets(gone.reduce(0) { $0 + ($1.archive.octets ?? 0) })
@@ -139,7 +151,9 @@ struct BackupPrune: Subcommand {
             [
                 "path": .text(one.archive.path), "host": .text(one.archive.name.host),
                 "created": .number(Int(one.archive.name.created.seconds)), "octets": .optional(one.archive.octets),
-                "keep": .list(Self.words(one).map { .text($0) }), "trouble": .optional(one.trouble),
+                "keep": .list(Self.words(one).map { .text($0) }),
+                "missing": one.archive.manifest.map { .list($0.missing.map { .text($0) }) } ?? .null,
+                "trouble": .optional(one.trouble),
             ]
         }
         return ["folder": .text(folder), "done": .boolean(!dryRun), "archives": .list(list)]

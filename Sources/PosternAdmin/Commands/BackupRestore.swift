@@ -42,8 +42,8 @@ struct BackupRestore: Subcommand {
               1   restored, and the configuration there has problems
               64  the command line is wrong
               65  the archive is damaged, or leads out of the root
-              69  nothing was restored: a daemon runs, a user is missing, nobody said
-                  yes, a file could not be read or written
+              69  nothing was restored: a daemon runs, a user is missing, there is no
+                  room, nobody said yes, a file could not be read or written
 
             FILES
               \(DaemonArguments.defaultConfiguration)
@@ -87,11 +87,20 @@ struct BackupRestore: Subcommand {
         var report = RestoreReport(run: run, isDone: false)
         var notes = notes(on: run)
         let running = try daemons(of: run)
+        let rooms = try run.roomTroubles()
         if dryRun || run.plan.isEmpty {
-            notes += running.map { "note: \($0)" }
+            notes += running.map { "note: \($0)" } + rooms.map { "warning: no room at \($0)" }
             return options.output(report.planText, json: report.json, notes: notes)
         }
         try refuse(running)
+        guard rooms.isEmpty else {
+            var failure = CommandFailure(
+                .unavailable,
+                "no room for the archive's files, and nothing was changed; make room (what is replaced stays beside "
+                    + "it), or restore a part by --only:")
+            failure.notes = rooms.map { "error: \($0)" }
+            throw failure
+        }
         if !options.json { try surroundings.write(Array(report.planText.utf8)) }
         try agree(run.plan, surroundings)
         try refuse(try daemons(of: run))  // an answer may take long
@@ -114,6 +123,10 @@ struct BackupRestore: Subcommand {
             notes.append(
                 "warning: \(path) is of a restore that was killed: a part of a new file, or all of an old one; remove "
                     + "it when nothing is missing")
+        }
+        if let exposure = run.archive.reader.exposure { notes.append(exposure) }
+        if let shortcoming = run.archive.manifest.shortcoming {
+            notes.append("warning: the archive is \(shortcoming), which could not be had when it was made")
         }
         if run.archive.manifest.entries.contains(where: { $0.kind == .postfix }) {
             notes.append("note: the archive has files of Postfix's, which are not put back")

@@ -49,15 +49,11 @@ struct BackupTest: Subcommand {
     var place = BackupFolder.usual
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let isInterrupted = surroundings.interruption()
-        let path = try newest()
-        let archive = try CheckedArchive(path, surroundings, isInterrupted: isInterrupted)
-        let trial = try RestoreTrial(
-            archive, in: scratch ?? BackupScratch.temporaryFolder, surroundings, isInterrupted: isInterrupted)
-        let age = max(0, (surroundings.now() - archive.manifest.created).components.seconds)
+        let trial = try RestoreTrial(of: try newest(), in: scratch, surroundings)
+        let age = max(0, (surroundings.now() - trial.archive.manifest.created).components.seconds)
         return options.output(
-            Self.text(trial, age: Int(age)), json: Self.json(trial, age: Int(age)),
-            status: trial.isGood ? .done : .negative)
+            Self.text(trial, age: Int(age)), json: trial.json(["age": .number(Int(age))]), notes: trial.notes,
+            status: trial.status)
     }
 
     /// The archive that is meant.
@@ -75,13 +71,13 @@ struct BackupTest: Subcommand {
     }
 
     private static func text(_ trial: RestoreTrial, age: Int) -> String {
-        let (reader, manifest) = (trial.archive.reader, trial.archive.manifest)
+        let (reader, manifest, origin) = (trial.archive.reader, trial.archive.manifest, trial.origin)
         var rows = [
             ["archive", reader.path],
             [
                 "made",
-                "\(BackupTime.text(manifest.created)), \(ReportNumber.duration(age)) ago, on "
-                    + "\(LogText.escaped(manifest.host.utf8)) by Postern \(LogText.escaped(manifest.version.utf8))",
+                "\(origin.created), \(ReportNumber.duration(age)) ago, on \(origin.host) by Postern "
+                    + origin.version,
             ],
             [
                 "contents",
@@ -102,20 +98,4 @@ struct BackupTest: Subcommand {
 
     /// Problems of one part that are told: the result is to fit on a screen; `--json` has them all.
     private static let maxTexts = 5
-
-    private static func json(_ trial: RestoreTrial, age: Int) -> JSONValue {
-        let manifest = trial.archive.manifest
-        let parts = trial.findings.map { finding -> JSONValue in
-            let counts = finding.counts.map { JSONValue.Member(key: $0.name, value: .number($0.number)) }
-            return [
-                "part": .text(finding.what), "good": .boolean(finding.isGood),
-                "texts": .list(finding.texts.map { .text($0) }), "counts": .object(counts),
-            ]
-        }
-        return [
-            "archive": .text(trial.archive.reader.path), "host": .text(manifest.host),
-            "created": .number(Int(manifest.created.seconds)), "age": .number(age), "good": .boolean(trial.isGood),
-            "parts": .list(parts),
-        ]
-    }
 }

@@ -2,7 +2,6 @@
 
 internal import ArgumentParser
 internal import PosternDaemon
-internal import PosternMail
 
 struct BackupVerify: Subcommand {
     static let configuration = CommandConfiguration(
@@ -19,7 +18,7 @@ struct BackupVerify: Subcommand {
             With --json, one object on one line; parts is what was found in it:
               {"archive":…,"host":"mx1.example.com","created":1795259080,
               "octets":48213,"files":9,"good":true,"parts":[{"part":"keys",
-              "good":true,"texts":["2, all of which can sign"]}]}
+              "good":true,"texts":["2, all of which can sign"],"counts":{}}]}
 
             EXAMPLES
               postern backup verify /var/backups/postern/postern-mx1-….tar.zst
@@ -41,38 +40,22 @@ struct BackupVerify: Subcommand {
     @Argument(help: ArgumentHelp("An archive of `postern backup create`.", valueName: "file")) var file: String
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
-        let isInterrupted = surroundings.interruption()
-        let archive = try CheckedArchive(file, surroundings, isInterrupted: isInterrupted)
-        let trial = try RestoreTrial(
-            archive, in: BackupScratch.temporaryFolder, surroundings, isInterrupted: isInterrupted)
+        let trial = try RestoreTrial(of: file, surroundings)
+        let (octets, files) = (trial.archive.reader.octets, trial.archive.manifest.entries.count)
         return options.output(
-            text(archive, trial), json: json(archive, trial), status: trial.isGood ? .done : .negative)
+            text(trial), json: trial.json(["octets": .number(octets), "files": .number(files)]), notes: trial.notes,
+            status: trial.status)
     }
 
-    private func text(_ archive: CheckedArchive, _ trial: RestoreTrial) -> String {
-        let manifest = archive.manifest
+    private func text(_ trial: RestoreTrial) -> String {
+        let origin = trial.origin
         var lines = [
-            "\(file): whole: \(manifest.entries.count) files of \(LogText.escaped(manifest.host.utf8)), made "
-                + "\(BackupTime.text(manifest.created)) by Postern \(LogText.escaped(manifest.version.utf8))"
+            "\(file): whole: \(trial.archive.manifest.entries.count) files of \(origin.host), made "
+                + "\(origin.created) by Postern \(origin.version)"
         ]
         for finding in trial.findings {
             lines += finding.texts.map { "  \(finding.what): \(finding.isGood ? "" : "error: ")\($0)" }
         }
         return lines.map { $0 + "\n" }.joined()
-    }
-
-    private func json(_ archive: CheckedArchive, _ trial: RestoreTrial) -> JSONValue {
-        let manifest = archive.manifest
-        let parts = trial.findings.map { finding -> JSONValue in
-            [
-                "part": .text(finding.what), "good": .boolean(finding.isGood),
-                "texts": .list(finding.texts.map { .text($0) }),
-            ]
-        }
-        return [
-            "archive": .text(file), "host": .text(manifest.host), "created": .number(Int(manifest.created.seconds)),
-            "octets": .number(archive.reader.octets), "files": .number(manifest.entries.count),
-            "good": .boolean(trial.isGood), "parts": .list(parts),
-        ]
     }
 }
