@@ -164,6 +164,12 @@ private final class ReplayFolder {
         #expect(none.status == 69 && none.text.isEmpty)
         #expect(none.output.notes.contains { $0.contains("record = \"7d\"") }, "\(none.output.notes)")
         try Data("something else".utf8).write(to: folder.url.appending(path: "policy-requests.1"))
+        // Nothing that can be read is not nothing that would be decided otherwise.
+        let foreign = try folder.replay()
+        #expect(foreign.status == 69 && foreign.text.isEmpty)
+        #expect(foreign.output.notes.contains { $0.contains("policy-requests.1: no file") })
+        try Data().write(to: folder.url.appending(path: "empty"))
+        #expect(try folder.replay(folder.path("empty")).status == 65)
         try folder.write(Self.records)
         let other = try folder.replay()
         #expect(

@@ -131,8 +131,12 @@ struct ReplayCommand: Subcommand {
         let reading = try reader.read { record in
             report.take(record, replay.judge(record, at: .local(record.time)))
         }
-        guard records.isEmpty || reading.records > 0 || reading.notes.isEmpty else {
-            var failure = CommandFailure(.badData, "expected files of recorded requests, found none of them")
+        // That nothing would be decided otherwise is not said of nothing.
+        guard reading.records > 0 else {
+            var failure =
+                records.isEmpty
+                ? CommandFailure(.unavailable, "expected recorded requests in \(folder), found none that can be read")
+                : CommandFailure(.badData, "expected files of recorded requests, found none of them")
             failure.notes = notes + reading.notes
             throw failure
         }
