@@ -149,7 +149,8 @@ import Testing
     func secrets() {
         let settings = Self.opendkim(
             "KeyTable dsn:mysql://ann:hunter2@db/t\nSigningTable ldap://ann:hunter2@db/x\nLDAPBindPassword hunter2\n")
-        #expect(settings.leftOut.map(\.line.text) == ["KeyTable dsn:...", "SigningTable ldap:...", "LDAPBindPassword ..."])
+        let told = settings.leftOut.map(\.line.text)
+        #expect(told == ["KeyTable dsn:...", "SigningTable ldap:...", "LDAPBindPassword ..."])
         #expect(!"\(settings)".contains("hunter2"))
     }
 
@@ -288,6 +289,11 @@ import Testing
                     "delay = \"60s\"", "remember = \"14d\"", "retry_within = \"12h\"", "ipv4_prefix = 32",
                     "ipv6_prefix = 128",
                 ]),
+            // As a shell has it.
+            Row(
+                text: "POSTGREY_OPTS=--delay=60\nPOSTGREY_OPTS=\"--max-age=20\"\nPOSTGREY_TEXT=\"Wait\"\n"
+                    + "POSTGREY_OPTS=\"$POSTGREY_OPTS --retry-window=3\"\n",
+                toml: ["delay = \"300s\"\nremember = \"20d\"\nretry_within = \"3d\""], leftOut: ["replies are our own"]),
             Row(
                 text: "POSTGREY_OPTS=\"--auto-whitelist-clients=5 --privacy --delay=soon --surprise x\"\n",
                 toml: ["remember = \"35d\""],
@@ -301,9 +307,9 @@ import Testing
     @Test("a value may be a word of its own, and a whitelist that cannot be read is told")
     func postgreyWords() {
         let text = "POSTGREY_OPTS=\"--inet 10023 -d --delay 60 --retry-window 12H --whitelist-clients /gone --user\"\n"
-        let settings = ImportPostgrey.settings(of: Array(text.utf8), name: "d", exists: { _ in true }) {
-            name throws(ImportRefusal) in throw ImportRefusal(reason: "cannot read \(name)")
-        }
+        let settings = ImportPostgrey.settings(
+            of: Array(text.utf8), name: "d", exists: { _ in true },
+            reading: { name throws(ImportRefusal) in throw ImportRefusal(reason: "cannot read \(name)") })
         Self.check(
             settings,
             Row(text: text, toml: ["delay = \"60s\"", "retry_within = \"12h\""], leftOut: ["cannot read /gone"]))
@@ -347,6 +353,9 @@ import Testing
                 text: "smtpd_client_connection_count_limit = 10\nsmtpd_client_auth_rate_limit = 5\n",
                 leftOut: ["only Postfix knows", "fail"]),
             Row(text: "smtpd_client_connection_rate_limit = $x\n", leftOut: ["limit.allow"]),
+            Row(
+                text: "smtpd_client_message_rate_limit = 3\nmynetworks = ${x:y} cidr:/etc/x /etc/y fe80::/10\n",
+                toml: ["except = [\"fe80::/10\"]"], leftOut: ["postconf -x", "a table", "a table"]),
             Row(
                 text: "anvil_rate_time_unit = soon\nsmtpd_client_message_rate_limit = 1\n", leftOut: ["a time such as"]),
         ])

@@ -59,6 +59,10 @@ struct ImportedClients {
                 others.append((entry, "expected a client, found an exclusion: list the networks that remain"))
             } else if let network = Self.network(text) {
                 append([network.description])
+            } else if text.contains("$") {
+                others.append((entry, "expected an address or a network, found a parameter: postconf -x has its value"))
+            } else if text.contains(":/") || text.hasPrefix("/") {
+                others.append((entry, "expected an address or a network, found a table: list what is in it"))
             } else {
                 others.append(
                     (entry, "expected an address or a network: a client's name is what its owner's DNS says"))

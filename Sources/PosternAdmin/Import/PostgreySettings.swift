@@ -21,35 +21,51 @@ struct PostgreySettings {
     init(_ octets: [UInt8], file: String) {
         var values = ["delay": "300", "max-age": "35", "retry-window": "2"]
         var lines: [String: ImportedLine] = [:]
-        for (index, line) in ImportedText.lines(octets).enumerated() {
-            let text = ImportedText.trimmed(line)
-            guard text.starts(with: Array("POSTGREY_OPTS=".utf8)) else { continue }
-            let words = text.dropFirst("POSTGREY_OPTS=".utf8.count).filter { ![0x22, 0x27].contains($0) }
-                .split(whereSeparator: ImportedText.isSpace)
-            var rest = words.map { String(decoding: $0, as: UTF8.self) }[...]
-            while let option = rest.popFirst() {
-                guard option.hasPrefix("--") || option == "-d" || option == "-q" || option == "-v" else {
-                    let place = ImportedLine(file: file, number: index + 1, text: option)
-                    leftOut.append(ImportRemark(line: place, text: "expected an option --NAME or --NAME=VALUE"))
-                    continue
-                }
-                guard option.hasPrefix("--") else { continue }  // daemonize, quiet, verbose
-                let parts = option.dropFirst(2).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-                let name = String(parts.first ?? "")
-                var value = parts.dropFirst().first.map(String.init)
-                // Getopt::Long(3perl): a value may be a word of its own.
-                if value == nil, Self.haveValues.contains(name) { value = rest.popFirst() }
-                let place = ImportedLine(
-                    file: file, number: index + 1, text: value.map { "--\(name)=\($0)" } ?? "--\(name)")
-                lines[name] = place
-                switch name {
-                case "whitelist-clients": whitelists.append((value ?? "", .clients, place))
-                case "whitelist-recipients": whitelists.append((value ?? "", .recipients, place))
-                default: values[name] = value ?? ""
-                }
+        var rest = words(of: octets, file)[...]
+        while let (option, number) = rest.popFirst() {
+            guard option.hasPrefix("--") || ["-d", "-q", "-v"].contains(option) else {
+                let place = ImportedLine(file: file, number: number, text: option)
+                leave(place, "expected an option --NAME or --NAME=VALUE")
+                continue
+            }
+            guard option.hasPrefix("--") else { continue }  // daemonize, quiet, verbose
+            let parts = option.dropFirst(2).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let name = String(parts.first ?? "")
+            var value = parts.dropFirst().first.map(String.init)
+            // Getopt::Long(3perl): a value may be a word of its own.
+            if value == nil, Self.haveValues.contains(name) { value = rest.popFirst()?.word }
+            let place = ImportedLine(
+                file: file, number: number, text: value.map { "--\(name)=\($0)" } ?? "--\(name)")
+            lines[name] = place
+            switch name {
+            case "whitelist-clients": whitelists.append((value ?? "", .clients, place))
+            case "whitelist-recipients": whitelists.append((value ?? "", .recipients, place))
+            default: values[name] = value ?? ""
             }
         }
         carry(values, lines)
+    }
+
+    /// The words of POSTGREY_OPTS with their lines. As for a shell the last assignment counts, with those that it repeats.
+    private mutating func words(of octets: [UInt8], _ file: String) -> [(word: String, number: Int)] {
+        let name = Array("POSTGREY_OPTS=".utf8)
+        let text = Array("POSTGREY_TEXT=".utf8)
+        var words: [(word: String, number: Int)] = []
+        for (index, line) in ImportedText.lines(octets).enumerated() {
+            let line = ImportedText.trimmed(line)
+            if line.starts(with: text) {
+                leave(
+                    ImportedLine(file: file, number: index + 1, text: "POSTGREY_TEXT"),
+                    Self.reasons["greylist-text"] ?? "")
+            }
+            guard line.starts(with: name) else { continue }
+            let own = line.dropFirst(name.count).filter { ![0x22, 0x27].contains($0) }
+                .split(whereSeparator: ImportedText.isSpace).map { String(decoding: $0, as: UTF8.self) }
+            let repeats: Set = ["$POSTGREY_OPTS", "${POSTGREY_OPTS}"]
+            if !own.contains(where: repeats.contains) { words = [] }
+            words += own.filter { !repeats.contains($0) }.map { ($0, index + 1) }
+        }
+        return words
     }
 
     private mutating func carry(_ values: [String: String], _ places: [String: ImportedLine]) {
