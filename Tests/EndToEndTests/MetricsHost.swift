@@ -52,9 +52,11 @@ final class MetricsHost: Sendable {
             daemons[name] = try Daemon(name, configuration: path, as: .of(name))
         }
         self.daemons = daemons
-        let made = try Program.run(
-            try Products.path("postern"), ["backup", "create", "--config", path, "--to", folder.file("backups").path])
-        guard made.status == 0 else { throw HarnessError("backup create: \(made.errors)") }
+        let backups = folder.file("backups").path
+        for words in [["create", "--to", backups], ["test", backups]] {
+            let made = try Program.run(try Products.path("postern"), ["backup"] + words + ["--config", path])
+            guard made.status == 0 else { throw HarnessError("backup \(words): \(made.errors)\(made.text)") }
+        }
         let port = try FreePort.tcp()
         page = "127.0.0.1:\(port)"
         server = try BackgroundProgram(

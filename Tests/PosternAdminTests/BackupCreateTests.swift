@@ -192,7 +192,7 @@ struct BackupCreateTests {
         #expect(before.contains("facts.sqlite-wal"))
         #expect(try host.run("create", "--to", host.out).status == 0)
         let after = try FileManager.default.contentsOfDirectory(atPath: host.folder.file("state")).sorted()
-        #expect(after == (before + [LastBackup.name]).sorted())
+        #expect(after == (before + [LastBackup.Kind.made.rawValue]).sorted())
         #expect(try host.names.count == 1)
 
         var copy: [UInt8] = []

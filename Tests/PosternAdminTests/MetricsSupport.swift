@@ -55,7 +55,8 @@ enum SampleMetrics {
 
     static let daemons = DaemonName.allCases.map { ($0, DaemonAnswer.document(document($0))) }
     static let everything = MetricsPage(
-        daemons, backup: LastBackup(time: UnixTime(seconds: 1_795_000_000), octets: 48_213))
+        daemons, backup: LastBackup(time: UnixTime(seconds: 1_795_000_000), octets: 48_213),
+        tested: LastBackup(time: UnixTime(seconds: 1_795_000_100), octets: 48_213))
 }
 
 /// A page of OpenMetrics 1.0, read strictly; promtool and prometheus_client read it too, in the tests end to end.

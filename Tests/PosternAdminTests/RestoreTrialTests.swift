@@ -26,6 +26,9 @@ import Testing
 
         """
 
+    /// Of the archives that are made here.
+    private static let host = "mx1.example.org"
+
     /// A configuration with its list, two keys, and a journal of limits.
     private static func good() throws -> [ArchivedFile] {
         let keys = try MadeKeys.shared.get().files
@@ -51,6 +54,28 @@ import Testing
         try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
         let result = try Postern().run(["backup", "test", "--scratch", scratch, archive] + words)
         return (result, try FileManager.default.subpathsOfDirectory(atPath: scratch))
+    }
+
+    @Test("that a backup of this host would do is noted for the metrics; of another one, or a bad one, nothing is")
+    func noted() throws {
+        let state = try Folder()
+        func noted(host: String, _ files: [ArchivedFile]) throws -> LastBackup? {
+            let config = try state.write(
+                "[host]\nname = \"\(host)\"\n[state]\ndirectory = \"\(state.path)\"\n", to: "p.toml")
+            let (result, _) = try Self.test(files, "--config", config)
+            #expect(result.notes.isEmpty, "\(result.notes)")
+            return LastBackup.read(.tested, in: state.path)
+        }
+        #expect(try noted(host: "mx9.example.org", Self.good()) == nil)
+        #expect(try noted(host: Self.host, Self.good().dropLast(3) + [.key("/etc/postern/k", [1])]) == nil)
+        let tested = try noted(host: Self.host, Self.good())
+        #expect(tested?.time == Postern().now && tested?.octets ?? 0 > 0)
+        // Where it cannot be noted, that is told, and the test is as good.
+        let config = try state.write(
+            "[host]\nname = \"\(Self.host)\"\n[state]\ndirectory = \"\(state.file("absent"))\"\n", to: "q.toml")
+        let (result, _) = try Self.test(try Self.good(), "--config", config)
+        #expect(
+            result.status == 0 && result.notes.hasSuffix("; the metrics do not tell of this test"), "\(result.notes)")
     }
 
     @Test("one that would do, told on a screen; nothing stays") func good() throws {

@@ -79,7 +79,7 @@ struct BackupRun {
         try write(collection.sources, &made, progress, reached, isInterrupted)
         if made.missing.isEmpty {
             do throws(CommandFailure) {
-                try LastBackup(time: manifest.created, octets: made.octets).write(in: state)
+                try LastBackup(time: manifest.created, octets: made.octets).write(as: .made, in: state)
             } catch {
                 made.notes.append("warning: \(error.text); the metrics do not tell of this backup")
             }

@@ -17,7 +17,8 @@ struct BackupTest: Subcommand {
             there with everything that it names, tries each private key, opens every store, reads all of it and \
             counts. The folder is below $TMPDIR or \
             /var/tmp, needs room for all files, and is removed in the end; nothing else of this host is touched, and \
-            daemons may run. postern-backup-test.timer does it once a week.
+            daemons may run. postern-backup-test.timer does it once a week. That a backup of this host would do is \
+            noted in state.directory, from where postern metrics tells when that was.
 
             An archive may be of another host. Whether this one has the users is told by `restore --dry-run`.
 
@@ -40,6 +41,8 @@ struct BackupTest: Subcommand {
 
             FILES
               \(BackupFolder.usual)
+              \(DaemonArguments.defaultConfiguration)
+              /var/lib/postern/backup.tested
             """)
 
     @OptionGroup var options: GlobalOptions
@@ -52,8 +55,24 @@ struct BackupTest: Subcommand {
         let trial = try RestoreTrial(of: try newest(), in: scratch, surroundings)
         let age = max(0, (surroundings.now() - trial.archive.manifest.created).components.seconds)
         return options.output(
-            Self.text(trial, age: Int(age)), json: trial.json(["age": .number(Int(age))]), notes: trial.notes,
-            status: trial.status)
+            Self.text(trial, age: Int(age)), json: trial.json(["age": .number(Int(age))]),
+            notes: trial.notes + noted(trial, surroundings), status: trial.status)
+    }
+
+    /// Leaves word for `postern metrics`, where the backup is one of this host and would do.
+    /// - Returns: why that could not be.
+    private func noted(_ trial: RestoreTrial, _ surroundings: Surroundings) -> [String] {
+        // A machine without a configuration is not the host; `.dns` opens no keys.
+        guard trial.isGood, let here = Configuration.load(path: options.configPath, for: .dns).readable,
+            here.host.name.description == trial.archive.manifest.host
+        else { return [] }
+        do throws(CommandFailure) {
+            try LastBackup(time: surroundings.now(), octets: trial.archive.reader.octets)
+                .write(as: .tested, in: here.state.directory)
+            return []
+        } catch {
+            return ["warning: \(error.text); the metrics do not tell of this test"]
+        }
     }
 
     /// The archive that is meant.

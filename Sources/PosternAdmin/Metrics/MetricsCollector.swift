@@ -23,7 +23,10 @@ final class MetricsCollector: Sendable {
         self.named = named
     }
 
-    func page() -> MetricsPage { MetricsPage(answers(), backup: state.flatMap(LastBackup.read)) }
+    func page() -> MetricsPage {
+        func last(_ kind: LastBackup.Kind) -> LastBackup? { state.flatMap { LastBackup.read(kind, in: $0) } }
+        return MetricsPage(answers(), backup: last(.made), tested: last(.tested))
+    }
 
     func answers() -> [(daemon: DaemonName, answer: DaemonAnswer)] {
         let (control, expected) = (control, expected)

@@ -30,7 +30,10 @@ struct MetricsPage: Sendable {
 
     /// - Parameter answers: of all daemons that are expected, one each.
     /// - Parameter backup: the last; nil where there was none.
-    init(_ answers: [(daemon: DaemonName, answer: DaemonAnswer)], backup: LastBackup? = nil) {
+    /// - Parameter tested: the last that a test found of use; nil likewise.
+    init(
+        _ answers: [(daemon: DaemonName, answer: DaemonAnswer)], backup: LastBackup? = nil, tested: LastBackup? = nil
+    ) {
         var sheet = Sheet()
         for (daemon, answer) in answers {
             guard case .document(let document) = answer else {
@@ -49,6 +52,7 @@ struct MetricsPage: Sendable {
             sheet.add(own: MetricFamily.backupTime, .whole(backup.time.seconds))
             sheet.add(own: MetricFamily.backupSize, .whole(Int64(backup.octets)))
         }
+        if let tested { sheet.add(own: MetricFamily.backupTested, .whole(tested.time.seconds)) }
         for (family, samples) in zip(MetricFamily.all, sheet.samples) where !samples.isEmpty {
             families.append((family, samples))
         }
