@@ -87,6 +87,21 @@ import Testing
         #expect(result.status == 64 && result.notes.contains(told), "\(result.notes)")
     }
 
+    @Test("why it cannot listen, and what to do") func cannotListen() {
+        let place = Endpoint.tcp(host: "127.0.0.1", port: 9154)
+        func text(_ code: Int32, _ place: Endpoint) -> String {
+            MetricsCommand.text(of: .system(operation: "bind \(place)", errno: code), at: place)
+        }
+        #expect(
+            text(EADDRINUSE, place)
+                == "cannot bind \(place): Address already in use; another program listens there: ss -ltnp names it; "
+                + "--listen takes another place")
+        #expect(text(EACCES, place).hasSuffix("; ports below 1024 are root's"))
+        #expect(text(EACCES, .unix(path: "/x")).hasSuffix(": Permission denied"))
+        #expect(
+            MetricsCommand.text(of: .inUse(path: "/x"), at: .unix(path: "/x")) == "/x: another process listens there")
+    }
+
     @Test(
         "where it listens",
         arguments: [

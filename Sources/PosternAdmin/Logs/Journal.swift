@@ -15,6 +15,17 @@ struct Journal: ~Copyable {
     /// Looked for on PATH.
     static let program = "journalctl"
 
+    /// Who may read what others have written. Source: journalctl(1).
+    static var isAllToBeSeen: Bool {
+        guard geteuid() != 0 else { return true }
+        var groups = [gid_t](repeating: 0, count: 1024)
+        let count = max(0, getgroups(Int32(groups.count), &groups))
+        return ["systemd-journal", "adm", "wheel"].contains { name in
+            guard let group = getgrnam(name)?.pointee.gr_gid else { return false }
+            return group == getegid() || groups.prefix(Int(count)).contains(group)
+        }
+    }
+
     /// - Parameter facility: of log.facility, beside `mail`, which is Postfix's.
     static func arguments(since: UnixTime?, until: UnixTime?, facility: String) -> [String] {
         let facilities = facility == "mail" ? "mail" : "mail,\(facility)"
@@ -42,7 +53,8 @@ struct Journal: ~Copyable {
         let code = posix_spawnp(&process, program, &actions, nil, &words, environ)
         guard code == 0 else {
             close(reading)
-            throw .system(operation: "run \(program)", errno: code)
+            // Where there is no systemd the log is a file.
+            throw .system(operation: "run \(program), and found no /var/log/mail.log; --log names a log", errno: code)
         }
         self.process = process
         output = reading

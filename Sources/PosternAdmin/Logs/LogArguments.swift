@@ -96,6 +96,9 @@ struct LogArguments: ParsableArguments {
         var reader = LogReader(
             sources: [], since: span.since?.time(now: now), until: span.until?.time(now: now), now: now,
             tell: surroundings.tell)
+        if let since = reader.since, let until = reader.until, since > until {
+            throw CommandFailure(.usage, "expected --since before --until, found it after")
+        }
         if isUsual, reader.since == nil { reader.since = (reader.until ?? now) + .nanoseconds(-usual.nanoseconds) }
         // What cannot be read of the configuration is no reason not to read logs.
         if let configuration = options.load(for: .dns, in: surroundings).readable {
@@ -112,5 +115,22 @@ struct LogArguments: ParsableArguments {
         let files = journal ? [] : LogSource.rotated()
         reader.sources = files.isEmpty ? [.journal] : files
         return reader
+    }
+}
+
+extension LogReader {
+    /// What to say where nothing of mail was read: "nothing happened" may mean that nobody looked in the right place.
+    /// - Parameter lines: of Postfix and Postern, as far as they were counted.
+    func notes(onLines lines: Int) -> [String] {
+        guard lines == 0 else { return [] }
+        let names = sources.prefix(3).map(\.name) + (sources.count > 3 ? ["..."] : [])
+        var notes = [
+            "warning: no line of Postfix or Postern of that time is in \(names.joined(separator: ", ")); --log names "
+                + "another file"
+        ]
+        if sources.contains(.journal), !Journal.isAllToBeSeen {
+            notes.append("warning: only root and members of group systemd-journal or adm see all of the journal")
+        }
+        return notes
     }
 }

@@ -95,7 +95,10 @@ struct LogFile: ~Copyable {
 
     private var trouble: String {
         var code: Int32 = 0
+        let number = errno
         let text = gzerror(file, &code).map { String(cString: $0) } ?? ""
-        return code == Z_ERRNO ? SystemText.of(errno) : text.isEmpty ? "damaged" : text
+        // zlib.h, gzerror: the text begins with the file's name, which is none where it was opened by descriptor.
+        let bare = text.firstRange(of: ">: ").map { text[$0.upperBound...] } ?? text[...]
+        return code == Z_ERRNO ? SystemText.of(number) : bare.isEmpty ? "damaged" : String(bare)
     }
 }

@@ -44,6 +44,7 @@ enum LogSource: Equatable {
     static func named(_ path: String) throws(FileFailure) -> LogSource {
         var status = stat()
         guard stat(path, &status) == 0 else { throw .last("read \(path)") }
+        guard status.st_mode & S_IFMT != S_IFDIR else { throw .system(operation: "read \(path)", errno: EISDIR) }
         return file(path, status)
     }
 

@@ -19,7 +19,7 @@ struct Report {
     /// `2026-11-20 08:00 to 2026-11-21 08:00 (+01:00)`.
     var period: String {
         guard let from = since ?? counts.first, let to = until ?? counts.last ?? (since == nil ? nil : made) else {
-            return "no lines with a time"
+            return "a time that no line tells"
         }
         return "\(time.minute(from)) to \(time.minute(to)) (\(time.zone))"
     }

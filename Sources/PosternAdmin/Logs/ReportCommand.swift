@@ -81,8 +81,9 @@ struct ReportCommand: Subcommand {
                 throw CommandFailure(error)
             }
         }
-        if options.json { return CommandOutput(json: report.json, notes: reading.notes) }
-        return CommandOutput(text: html == "-" ? report.page : report.text, notes: reading.notes)
+        let notes = reading.notes + reader.notes(onLines: counts.postfixLines + counts.posternLines)
+        if options.json { return CommandOutput(json: report.json, notes: notes) }
+        return CommandOutput(text: html == "-" ? report.page : report.text, notes: notes)
     }
 
     /// The names of the configured keys; none where the file cannot be read, which is `check`'s to tell.

@@ -1,6 +1,7 @@
 // `postern metrics`: all daemons' numbers as one page, served to a scraper or printed once.
 
 internal import ArgumentParser
+internal import Glibc
 internal import PosternDaemon
 internal import PosternMail
 internal import PosternSocket
@@ -12,7 +13,8 @@ struct MetricsCommand: Subcommand {
         usage: "postern metrics [<options>] [<daemon> ...]",
         discussion: """
             Serves one page, /metrics, with the numbers of all daemons of this host: what they counted, how long \
-            verdicts, decisions and DNS took, what their processes cost, and how their stores, DNS lists and keys are. \
+            verdicts, decisions and DNS took, what their processes cost, and how their stores, DNS lists and keys are; \
+            and when the last backup was made, and the last one tested. \
             A daemon that does not answer within 5 seconds is told as down: postern_up{daemon="postern-dkim"} 0. Those \
             that not every host has (dmarc, policy, rate) are looked at where they have a control socket, and from then \
             on; naming daemons makes them expected from the beginning. --list shows every metric with its labels and \
@@ -131,8 +133,23 @@ struct MetricsCommand: Subcommand {
             server.stop()
             Socket.removeFile(of: place)
         } catch {
-            throw CommandFailure(.unavailable, "\(error)")
+            throw CommandFailure(.unavailable, Self.text(of: error, at: place))
         }
+    }
+
+    /// What went wrong, and what to do about it where that is known.
+    static func text(of error: SocketError, at place: Endpoint) -> String {
+        guard case .system(_, let code) = error else { return "\(error)" }
+        let isNetwork = if case .unix = place { false } else { true }
+        let remedy =
+            switch code {
+            case EADDRINUSE: "; another program listens there: ss -ltnp names it; --listen takes another place"
+            case EADDRNOTAVAIL: "; this machine has no such address: ip address shows those that it has"
+            case EACCES where isNetwork: "; ports below 1024 are root's"
+            case ENOENT: "; its folder must be there"
+            default: ""
+            }
+        return "cannot \(error)\(remedy)"
     }
 
     /// - Parameter text: `ADDRESS:PORT`, `[V6]:PORT`, or a spelling of the configuration's.
