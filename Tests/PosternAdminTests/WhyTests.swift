@@ -71,7 +71,8 @@ import Testing
     @Test("a message, the checks behind it, earlier tries, its notification, and the id used twice")
     func story() throws {
         let result = try Self.why("4cXk2J1hz", "--json")
-        #expect(result.status == 0 && result.output.notes.isEmpty, "\(result.notes)")
+        #expect(result.status == 0)
+        #expect(result.notes == "note: 2 messages had this queue id, one after another; the oldest is shown first")
         let messages = try Self.messages(result)
         #expect(messages.compactMap { $0["queue_id"] as? String } == ["4cXk2J1hz", "72E90F7815D", "4cXk2J1hz"])
         let first = messages.first
@@ -131,6 +132,32 @@ import Testing
         #expect(try Self.why("--recipient", "nobody@example.net").status == 1)
         #expect(try Self.why("4cXk2J1hz", "--since", "2026-11-22").status == 1)
         #expect(try Postern().run(["why", "4cXk2J1hz", "--log", "/dev/null"]).status == 69)
+    }
+
+    @Test("a queue id however it was copied")
+    func copied() throws {
+        for id in ["4cXk2J1hz:", "72e90f7815d", "72e90f7815d:", "72E90F7815D"] {
+            #expect(try Self.why(id).status == 0, "\(id)")
+        }
+        for id in ["nonsense", "", ":", "4cXk 2J1hz", "72E90F78 15D"] {
+            #expect(try Self.why(id).status == 64, "\(id)")
+        }
+    }
+
+    @Test("what cannot be meant is told")
+    func wrong() throws {
+        let folder = try Folder()
+        let path = try folder.write(Self.log, to: "mail.log")
+        let last = try Postern().run(["why", "--log", path, "4cXk2J1hz"])
+        #expect(last.status == 64 && last.notes.contains("so it stands last"), "\(last.notes)")
+        for option in ["--message-id", "--client", "--recipient"] {
+            let empty = try Self.why(option, "")
+            #expect(empty.status == 64 && empty.notes.contains("expected a value for \(option), found nothing"))
+        }
+        // The null reverse-path is a sender (RFC 5321 §4.5.5).
+        #expect(try Self.why("--sender", "").status == 1)
+        let turned = try Self.why("4cXk2J1hz", "--since", "2026-11-22", "--until", "2026-11-20")
+        #expect(turned.status == 64 && turned.notes == "error: expected --since before --until, found it after")
     }
 
     @Test("two messages in one session: each has its own checks")

@@ -55,6 +55,8 @@ struct MessageStory {
     var session: (program: [UInt8], pid: [UInt8])?
     /// Its line about that.
     var taken: StoryEvent?
+    /// The line with which smtpd(8) or pickup(8) had it.
+    private var arrival: StoryEvent?
     /// Recipients as the client named them: aliases stand behind some.
     var named: Set<[UInt8]> = []
 
@@ -73,6 +75,7 @@ struct MessageStory {
             learn(event.posternLine)
             return
         }
+        if event.isArrival { arrival = event }
         if let client = line.client {
             (clientName, clientAddress) = (Array(client.name), Array(client.address))
             login = line.login.map { Array($0) }
@@ -80,6 +83,8 @@ struct MessageStory {
             taken = event
         } else if let id = line.messageID, messageID == nil {
             messageID = Array(id)
+        } else if line.service.equals("postsuper") {
+            if line.text.equals("removed") || line.text.equals("requeued") { isRemoved = true }
         } else if line.service.equals("qmgr") || line.service.equals("pickup") {
             if line.text.equals("removed") { isRemoved = true }
             if let sender = line.sender { self.sender = Array(sender) }
@@ -127,10 +132,20 @@ struct MessageStory {
         }
     }
 
-    /// Whether a line begins another message, with a queue id that was used before: short ones come again.
-    static func begins(_ event: StoryEvent) -> Bool {
-        guard let line = event.postfixLine else { return false }
-        return line.client != nil || line.service.equals("pickup") && line.text.begins(with: "uid=")
+    /// How much later than the others the first line may stand, where several programs write it.
+    private static let slack = Duration.seconds(2)
+
+    /// Whether a line with the same queue id is about this message, and not about the next one that got it: a short
+    /// queue id is an inode and microseconds, and comes again as soon as the message is gone, be it delivered, refused at
+    /// its end or never sent whole. Only of the first way a line tells.
+    func isContinued(by event: StoryEvent) -> Bool {
+        guard event.isArrival else {
+            // Notifications and what aliases forward have no arrival: these are their first lines.
+            return !(isRemoved && event.isHead)
+        }
+        if let arrival { return event.isCopy(of: arrival) }
+        guard !isRemoved, let last = lastTime, let time = event.time else { return !isRemoved }
+        return time <= last + Self.slack
     }
 }
 
@@ -149,6 +164,23 @@ extension StoryEvent {
 
     /// The line as ours; text and JSON alike are kept whole.
     var posternLine: PosternLine? { PosternLine(line) }
+
+    /// smtpd(8) or pickup(8) has a message, and this is its queue id.
+    fileprivate var isArrival: Bool {
+        guard let line = postfixLine else { return false }
+        return line.client != nil || line.service.equals("pickup") && line.text.begins(with: "uid=")
+    }
+
+    /// What cleanup(8) and qmgr(8) say of a message first.
+    fileprivate var isHead: Bool {
+        guard let line = postfixLine else { return false }
+        return line.messageID != nil || line.service.equals("qmgr") && line.sender != nil
+    }
+
+    /// The same line from another log.
+    fileprivate func isCopy(of other: StoryEvent) -> Bool {
+        source != other.source && text == other.text && pid == other.pid && time?.seconds == other.time?.seconds
+    }
 
     /// What is shown of it: of ours without the words that are the same in all of a message's lines.
     var shown: String {

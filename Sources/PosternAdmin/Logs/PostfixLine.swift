@@ -76,17 +76,27 @@ struct PostfixLine {
     /// The queue id of a notification that bounce(8) has made of this message, of a message that was sent back to us by
     /// a filter on this host, or that this one was before.
     var related: ArraySlice<UInt8>? {
-        func id(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
-            let word = text.prefix { $0.isASCIILetter || $0.isASCIIDigit }
-            return QueueID.isOne(word) ? word : nil
-        }
         if let (_, after) = text.parted(at: " notification: "), service.equals("bounce") { return id(after) }
-        if let (_, after) = text.parted(at: ", orig_queue_id="), client != nil { return id(after) }
+        if let origin { return origin }
         guard let delivery = Delivery(self), delivery.isSent,
             delivery.relay.contains("[127.")
                 || delivery.relay.contains("[::1]")
         else { return nil }
         return delivery.reason.parted(at: "queued as ").flatMap { id($0.after) }
+    }
+
+    /// The queue id that the message had before: a filter gave it back (`orig_queue_id=` by XFORWARD), or postsuper(1)
+    /// had it taken in anew (`orig_id=`, the last word of pickup(8)'s line).
+    var origin: ArraySlice<UInt8>? {
+        if client != nil { return text.parted(at: ", orig_queue_id=").flatMap { id($0.after) } }
+        guard service.equals("pickup"), let last = text.lastIndex(of: 0x20) else { return nil }
+        var word = text[(last + 1)...]
+        return word.take("orig_id=") ? id(word) : nil
+    }
+
+    private func id(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
+        let word = text.prefix { $0.isASCIILetter || $0.isASCIIDigit }
+        return QueueID.isOne(word) ? word : nil
     }
 }
 

@@ -153,7 +153,11 @@ extension StorySearch {
             }
             if let id = line.queueID {
                 guard line.client != nil else { return }
-                let isIt = id == wanted[place].queueID[...] && (time == nil || time == wanted[place].taken?.time)
+                // A process may have had two messages of one id; lines are only ever added behind.
+                let taken = wanted[place].taken
+                let isIt =
+                    id == wanted[place].queueID[...] && (time == nil || time == taken?.time)
+                    && event.sequence >= taken?.sequence ?? 0
                 guard isIt else {
                     // Another message of the session: what was said before it was about that one.
                     let connection = wanted[place].sessionLines?.first.map { [$0] } ?? []

@@ -6,8 +6,10 @@ internal import PosternMail
 
 struct StorySearch {
     let reader: LogReader
-    /// Queue ids that are looked for.
+    /// Queue ids that are looked for: those that were asked for, and those that were found in their lines.
     private(set) var ids: [[UInt8]] = []
+    /// The Message-ID that was asked for, with its brackets.
+    private var messageID: [UInt8]?
     var notes: [String] = []
     /// A cap was met: there is more in the logs.
     private(set) var isCut = false
@@ -30,6 +32,7 @@ struct StorySearch {
     mutating func look(forMessageID text: String) throws(CommandFailure) {
         let bare = text.hasPrefix("<") && text.hasSuffix(">") ? String(text.dropFirst().dropLast()) : text
         let wanted = Array("<\(bare)>".utf8)[...]
+        messageID = Array(wanted)
         var found: [[UInt8]] = []
         let reading = try reader.read { line, time in
             guard let line = PostfixLine(line), let id = line.queueID, line.messageID == wanted, reader.wants(time())
@@ -46,17 +49,21 @@ struct StorySearch {
     /// The messages of the queue ids, in time order, each with all of its lines.
     mutating func stories() throws(CommandFailure) -> [MessageStory] {
         guard !ids.isEmpty else { return [] }
+        let asked = ids
         var events: [StoryEvent] = []
         for _ in 0..<Self.maxRounds {
             let known = ids.count
             events = try ownEvents()
             if ids.count == known { break }
         }
-        var stories: [MessageStory] = []
-        for id in ids { stories += Self.stories(of: id, events.filter { $0.queueID == id }) }
+        let all = ids.flatMap { id in StoryThreads.stories(of: id, events.filter { $0.queueID == id }) }
+        var stories = StoryThreads(all).connected { story in
+            guard let messageID else { return asked.contains(story.queueID) }
+            return story.events.contains { $0.postfixLine?.messageID == messageID[...] }
+        }
         stories.sort { ($0.firstTime ?? UnixTime(nanoseconds: 0)) < ($1.firstTime ?? UnixTime(nanoseconds: 0)) }
         if !stories.isEmpty { try addBefore(&stories) }
-        for place in stories.indices { stories[place].events = Self.sorted(stories[place].events) }
+        for place in stories.indices { stories[place].events = StoryThreads.sorted(stories[place].events) }
         return stories
     }
 
@@ -65,7 +72,13 @@ struct StorySearch {
         var sequence = 0
         let reading = try reader.read { line, time in
             sequence += 1
-            guard var event = ownEvent(line) else { return }
+            guard var event = ownEvent(line) else {
+                guard let id = successor(line), !found.contains(where: { $0[...] == id }), reader.wants(time()) else {
+                    return
+                }
+                found.append(Array(id))
+                return
+            }
             event.time = time() ?? event.time
             guard reader.wants(event.time) else { return }
             guard events.count < Self.maxEvents else {
@@ -107,26 +120,10 @@ struct StorySearch {
         }
     }
 
-    /// The messages that had one queue id, one after another.
-    private static func stories(of id: [UInt8], _ events: [StoryEvent]) -> [MessageStory] {
-        var stories: [MessageStory] = []
-        for event in sorted(events) {
-            let isNext = stories.last.map { $0.isRemoved && MessageStory.begins(event) } ?? true
-            if isNext { stories.append(MessageStory(queueID: id)) }
-            stories[stories.count - 1].add(event)
-        }
-        return stories
-    }
-
-    /// By time. Of several logs whole seconds count, since not every log has more.
-    static func sorted(_ events: [StoryEvent]) -> [StoryEvent] {
-        let isOneLog = Set(events.map(\.program)).count <= 1 || Set(events.map(\.source)).count <= 1
-        func key(_ event: StoryEvent) -> (Int64, Int, Int) {
-            let time = event.time ?? UnixTime(nanoseconds: 0)
-            return isOneLog
-                ? (time.nanoseconds, 0, event.sequence) : (time.seconds, event.rank, event.sequence)
-        }
-        return events.sorted { key($0) < key($1) }
+    /// Of a line that says so, the queue id under which a message that is looked for came again.
+    private func successor(_ line: LogLine) -> ArraySlice<UInt8>? {
+        guard let line = PostfixLine(line), let origin = line.origin, known(origin) != nil else { return nil }
+        return line.queueID
     }
 }
 

@@ -49,7 +49,7 @@ struct TrySearch {
             found.append(event)
         }
         if found.count > Self.maxEvents { isCut = true }
-        return (Array(StorySearch.sorted(found).suffix(Self.maxEvents)), isCut, reading.notes)
+        return (Array(StoryThreads.sorted(found).suffix(Self.maxEvents)), isCut, reading.notes)
     }
 
     private func event(_ line: LogLine) -> StoryEvent? {

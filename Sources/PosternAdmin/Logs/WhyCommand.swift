@@ -14,7 +14,8 @@ struct WhyCommand: Subcommand {
             recipient. Before that stand the checks behind it: what was asked and answered in the same session while \
             the message had no queue id yet, and earlier tries of the same sender to the same recipient that were \
             refused, as greylisting does. Notifications that came of the message, and what a filter on this host gave \
-            back, are shown as well. A queue id that Postfix has used twice is two messages.
+            back, are shown as well. Short queue ids come again: the messages that had one are shown apart, the oldest \
+            first, and --since and --until leave some out.
 
             What never had a queue id is found by --client, --sender and --recipient, which must all match: the last \
             1000 lines that Postfix and Postern said of such tries.
@@ -73,11 +74,28 @@ struct WhyCommand: Subcommand {
         guard ways == 1 else {
             throw ValidationError(
                 "expected a queue id, --message-id, or --client, --sender and --recipient, found "
-                    + (ways == 0 ? "none of them" : "several"))
+                    + (ways == 0 ? "none of them" : "several")
+                    + (ways == 0 && !logs.log.isEmpty ? "; --log takes all the words behind it, so it stands last" : "")
+            )
         }
-        if let queueID, !QueueID.isOne(Array(queueID.utf8)[...]) {
-            throw ValidationError("expected a queue id such as 4cXk2J1hz or 72E90F7815D, found \"\(queueID)\"")
+        for (option, value) in [
+            ("message-id", messageID), ("client", client), ("sender", sender), ("recipient", recipient),
+        ] where value?.isEmpty == true && option != "sender" {
+            throw ValidationError("expected a value for --\(option), found nothing")
         }
+        if let queueID, queueIDs.isEmpty {
+            throw ValidationError(
+                "expected a queue id such as 4cXk2J1hz or 72E90F7815D, found \"\(LogText.escaped(queueID.utf8))\"")
+        }
+    }
+
+    /// As Postfix writes it, however it was copied: with the colon behind it, a short one in lower case.
+    private var queueIDs: [String] {
+        guard let queueID else { return [] }
+        let bare = queueID.hasSuffix(":") ? String(queueID.dropLast()) : queueID
+        let isShort = bare.utf8.allSatisfy { $0.isASCIIDigit || (0x61...0x66).contains($0) }
+        let all = isShort && bare.uppercased() != bare ? [bare, bare.uppercased()] : [bare]
+        return all.filter { QueueID.isOne(Array($0.utf8)[...]) }
     }
 
     func output(in surroundings: Surroundings) throws(CommandFailure) -> CommandOutput {
@@ -93,10 +111,14 @@ struct WhyCommand: Subcommand {
 
     private func messages(_ reader: LogReader, _ text: StoryText) throws(CommandFailure) -> CommandOutput {
         var search = StorySearch(reader)
-        if let queueID { search.look(forQueueID: queueID) }
+        for id in queueIDs { search.look(forQueueID: id) }
         if let messageID { try search.look(forMessageID: messageID) }
         let stories = try search.stories()
-        let notes = search.notes + (search.isCut ? ["warning: there is more than is shown; name one queue id"] : [])
+        var notes = search.notes + (search.isCut ? ["warning: there is more than is shown; name one queue id"] : [])
+        let namesakes = stories.count { story in queueIDs.contains { story.queueID.elementsEqual($0.utf8) } }
+        if namesakes > 1 {
+            notes.append("note: \(namesakes) messages had this queue id, one after another; the oldest is shown first")
+        }
         let object: JSONValue = ["messages": .list(stories.map { text.json(of: $0) })]
         guard !stories.isEmpty else { return missing(reader, object, notes) }
         if options.json { return CommandOutput(json: object, notes: notes) }
@@ -115,7 +137,8 @@ struct WhyCommand: Subcommand {
     private func missing(_ reader: LogReader, _ object: JSONValue, _ notes: [String]) -> CommandOutput {
         let names = reader.sources.prefix(3).map(\.name) + (reader.sources.count > 3 ? ["..."] : [])
         let since = reader.since.map { " since \(LogTimeText.ofThisSystem(at: reader.now).second($0))" } ?? ""
-        let all = notes + ["no line is about it in \(names.joined(separator: ", "))\(since)"]
+        let hint = reader.sources.contains(.journal) && !Journal.isAllToBeSeen ? reader.notes(onLines: 0).suffix(1) : []
+        let all = notes + ["no line is about it in \(names.joined(separator: ", "))\(since)"] + hint
         return options.json
             ? CommandOutput(json: object, notes: all, status: .negative) : CommandOutput(notes: all, status: .negative)
     }
