@@ -9,6 +9,7 @@ import Testing
 final class DoctorHost {
     let postfix: PostfixInstance
     private let folder: TemporaryFolder
+    private let certificates: RedisCertificates
     private var daemons: [String: Daemon] = [:]
     /// main.cf, master.cf and postern.toml as they are when all is right.
     private let right: [String: [UInt8]]
@@ -19,6 +20,11 @@ final class DoctorHost {
             let file = SourceTree.root.appending(path: "contrib/postfix/\(name)")
             settings.mainLines += try String(contentsOf: file, encoding: .utf8).components(separatedBy: "\n")
         }
+        certificates = try RedisCertificates(for: ["DNS:mx1.example.org"])
+        settings.mainLines += [
+            "smtpd_tls_security_level = may",
+            "smtpd_tls_chain_files = \(certificates.key), \(certificates.certificate)",
+        ]
         postfix = try PostfixInstance(settings)
         folder = try TemporaryFolder(isGuarded: true)
         let key = try PeerKey(.ed25519)
@@ -38,6 +44,9 @@ final class DoctorHost {
             daemons[name] = try Daemon(
                 "postern-\(name)", configuration: folder.file("postern.toml").path, as: .of("postern-\(name)"))
         }
+        for line in ["postern backup create", "postern backup test"] {
+            try shell("\(line) --config \(folder.file("postern.toml").path)")
+        }
     }
 
     private static let zone = """
@@ -45,7 +54,10 @@ final class DoctorHost {
         example.org. IN SOA ns.example.org. admin.example.org. 1 3600 600 86400 60
         org. IN SOA ns.org. admin.org. 1 3600 600 86400 60
         example.org. IN TXT "v=spf1 a:mx1.example.org -all"
+        example.org. IN MX 10 mx1.example.org.
+        _mta-sts.example.org. IN TXT "v=STSv1; id=1"
         mx1.example.org. IN A 192.0.2.25
+        mx9.example.org. IN A 192.0.2.25
         _dmarc.example.org. IN TXT "v=DMARC1; p=reject; rua=mailto:dmarc@example.org"
         25.2.0.192.in-addr.arpa. IN PTR mx1.example.org.
         bl.example.org. IN SOA ns.example.org. admin.example.org. 1 3600 600 86400 60
@@ -85,8 +97,13 @@ final class DoctorHost {
     func mx() throws -> String { "127.0.0.1:\(try postfix.port())/inet" }
     var postern: URL { postfix.queueFolder.appending(path: "postern") }
 
-    /// A line for the shell; every one must succeed.
+    /// A line for the shell; every one must succeed. Backups go into a folder of this host's.
     func shell(_ line: String) throws {
+        var line = line
+        for (word, place) in [("postern backup create", " --to"), ("postern backup test", "")]
+        where line.hasPrefix(word) {
+            line = "\(try Products.path("postern"))\(line.dropFirst(7))\(place) \(folder.file("backups").path)"
+        }
         let result = try Program.run("/bin/sh", ["-c", line])
         guard result.status == 0 else { throw HarnessError("\(line): \(result.errors)") }
     }
@@ -101,6 +118,15 @@ final class DoctorHost {
     func restore() throws {
         for (path, octets) in right { try Data(octets).write(to: URL(filePath: path)) }
         chmod(postern.path, 0o3770)
+    }
+
+    /// What `postern backup` has left word of is gone.
+    func forgetBackup(_ name: String) throws { try FileManager.default.removeItem(at: folder.file("state/\(name)")) }
+
+    /// It was so many days ago.
+    func ageBackup(_ name: String, days: Int) throws {
+        let then = Int(Date().timeIntervalSince1970) - days * 86_400 - 60
+        try folder.write("state/\(name)", "{\"time\":\(then),\"octets\":1}\n")
     }
 
     func stop(_ name: String) throws { try daemons[name]?.stop() }
@@ -153,6 +179,8 @@ final class DoctorHost {
         let document = try JSONDecoder().decode(Document.self, from: Data(result.output))
         return Report(status: result.status, findings: document.findings, notes: result.errors)
     }
+
+    func help() throws -> String { try Program.run(try Products.path("postern"), ["doctor", "--help"]).text }
 
     /// - Parameter user: whom it runs as; default: as this process.
     func run(_ arguments: [String], as user: uid_t? = nil) throws -> ProgramResult {

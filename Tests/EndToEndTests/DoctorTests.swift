@@ -4,6 +4,7 @@
 import Foundation
 import Glibc
 import PostfixHarness
+import TestSupport
 import Testing
 
 extension EndToEnd {
@@ -28,6 +29,14 @@ extension EndToEnd {
 
         private static let policy =
             "check_policy_service { unix:postern/policy.sock, timeout=12s, default_action=DUNNO }"
+        private static let dkim = "{ unix:postern/dkim.sock, default_action=accept, command_timeout=30s }"
+        private static let dmarc = "{ unix:postern/dmarc.sock, default_action=accept, command_timeout=30s }"
+
+        /// Findings whose lines are about systemd, the machine's users or its own resolver, which no test may touch. The
+        /// first is in `down` below, the others in PosternAdminTests.
+        static let ofTheMachine: Set<String> = ["daemon_down", "clock", "dns_loop", "key_file", "state"]
+        /// In `down` below: a daemon must be stopped for it.
+        static let withoutDaemon: Set<String> = ["verified_never"]
 
         static let rows: [Row] = [
             .postconf("milter_missing", "error", "-e", "smtpd_milters ="),
@@ -66,7 +75,43 @@ extension EndToEnd {
                 "policy_default_action", "error", "-e",
                 "smtpd_recipient_restrictions = reject_unauth_destination, reject_unlisted_recipient, "
                     + "check_policy_service unix:postern/policy.sock"),
+            .postconf("milter_syntax", "error", "-e", "smtpd_milters = { unix:postern/dkim.sock, \(dmarc)"),
+            .postconf(
+                "milter_needless", "note", "-e",
+                "non_smtpd_milters = \(dkim.replacing("accept", with: "tempfail")), "
+                    + "\(dmarc.replacing("accept", with: "tempfail"))"),
+            .postconf(
+                "milter_timeout", "warning", "-e", "smtpd_milters = \(dkim.replacing("30s", with: "9s")), \(dmarc)"),
+            .postconf("strangers_mail_altered", "error", "-e", "local_header_rewrite_clients = static:all"),
+            .postconf(
+                "policy_timeout", "warning", "-e",
+                "smtpd_recipient_restrictions = reject_unauth_destination, reject_unlisted_recipient, "
+                    + policy.replacing("12s", with: "3s")),
+            .postconf(
+                "peer_still_asked", "warning", "-e",
+                "smtpd_recipient_restrictions = reject_unauth_destination, reject_unlisted_recipient, "
+                    + "check_policy_service inet:127.0.0.1:10023, \(policy)"),
+            .postconf("helo_name", "error", "-e", "smtp_helo_name = vm"),
+            .postconf("helo_name", "error", "-e", "myhostname = vm"),
+            .postconf("ptr", "warning", "-e", "smtp_helo_name = mx9.example.org"),
+            .postconf("inbound_tls", "warning", "-e", "smtpd_tls_security_level = none"),
             .postconf("limit_never_asked", "error", "-e", "smtpd_end_of_data_restrictions ="),
+            Row("limit_unsettled", "warning") { host in
+                try host.postconf([
+                    "-e",
+                    "smtpd_recipient_restrictions = reject_unauth_destination, reject_unlisted_recipient, \(policy), "
+                        + "check_policy_service { unix:postern/rate.sock, timeout=5s, default_action=DUNNO }",
+                ])
+                try host.postconf(["-P", "\(try host.mx())/smtpd_end_of_data_restrictions="])
+            },
+            Row("verified_twice", "warning") { try $0.set("[dkim]\nverify = true") },
+            Row("networks_differ", "warning") {
+                try $0.set("[host]\nnetworks = [\"127.0.0.0/8\", \"::1/128\", \"198.51.100.0/24\"]")
+            },
+            Row("backup", "note") { try $0.forgetBackup("backup.last") },
+            Row("backup", "warning") { try $0.ageBackup("backup.last", days: 2) },
+            Row("backup", "note") { try $0.forgetBackup("backup.tested") },
+            Row("backup", "note") { try $0.ageBackup("backup.tested", days: 15) },
             .postconf("limit_doubled", "warning", "-e", "smtpd_client_message_rate_limit = 50"),
             .postconf(
                 "peer_still_asked", "warning", "-e",
@@ -115,6 +160,18 @@ extension EndToEnd {
                 try host.restore()
             }
             #expect(try host.doctor().serious.isEmpty)
+        }
+
+        @Test("every finding that a line mends is among them")
+        func complete() throws {
+            let host = try DoctorHost()
+            let help = try host.help()
+            let words = try #require(help.firstMatch(of: /FINDING is one of\n((?:  .*\n)+)/)).1
+                .split { $0.isWhitespace || $0 == "," }.map(String.init)
+            #expect(words.count > 40 && Set(words).count == words.count)
+            let shown = Set(Self.rows.map(\.id)).union(Self.withoutDaemon)
+            #expect(shown.union(Self.ofTheMachine).union(DoctorWords.withoutLine) == Set(words))
+            #expect(shown.isDisjoint(with: Self.ofTheMachine) && shown.isDisjoint(with: DoctorWords.withoutLine))
         }
 
         @Test("a host that comes from OpenDKIM, OpenDMARC and postgrey: the lines make mail flow, signed and judged")
@@ -168,6 +225,12 @@ extension EndToEnd {
             #expect(report.serious.map(\.id) == ["daemon_down"], "\(report.findings)")
             #expect(report.status == 1)
             #expect(report.first("daemon_down")?.mend.first?.text == "systemctl enable --now postern-dmarc")
+            // Who wants no judgement takes it out of the list; then nobody verifies.
+            try host.postconf(["-e", "smtpd_milters = \(Self.dkim)"])
+            let alone = try host.doctor()
+            #expect(alone.serious.map(\.id) == ["verified_never"], "\(alone.findings)")
+            try host.apply("verified_never", of: alone)
+            #expect(try host.doctor().serious.isEmpty)
         }
 
         @Test("who is not root is told what was not looked at")

@@ -82,15 +82,6 @@ import Testing
         #expect(ids.allSatisfy(help.contains))
     }
 
-    @Test("every word has a row that triggers it") func covered() {
-        let rows = (DoctorWiringTests.rows.flatMap(\.found) + DoctorDNSTests.rows.flatMap(\.found)).map { word in
-            word.split(separator: ":").last.map(String.init) ?? word
-        }
-        // These have tests of their own: they are about files, keys, versions, and DNS that is silent.
-        let others: [DoctorFinding.ID] = [.configuration, .keyFile, .dkimKey, .postfixVersion, .dnsSilent]
-        #expect(Set(rows).union(others.map(\.rawValue)) == Set(DoctorFinding.ID.allCases.map(\.rawValue)))
-    }
-
     @Test("a relative --postfix-config is a wrong command line") func relative() throws {
         #expect(try Postern()("doctor", "--postfix-config", "etc").status == 64)
     }
@@ -110,6 +101,8 @@ import Testing
             "doctor", "--config", folder.file("p.toml"), "--postfix-config", folder.file("absent"))
         #expect(result.status == 69)
         #expect(result.notes.contains("postconf -c \(folder.file("absent")) -x: expected exit status 0, found "))
+        // In its own words.
+        #expect(result.notes.contains("fatal: open \(folder.file("absent"))/main.cf: No such file"), "\(result.notes)")
         #expect(throws: CommandFailure.self) { try PostconfRun(folder: nil, candidates: ["/absent"]).view() }
     }
 
@@ -153,27 +146,65 @@ import Testing
         #expect(!ids.contains("milter_missing") && !ids.contains("milter_default_action"))
     }
 
-    @Test("a key that others can read is a finding with the command that mends it") func keyFile() throws {
+    /// What is found of a file with one key.
+    /// - Parameter mode: the key's.
+    static func fileFindings(isSensible: Bool = true, mode: mode_t = 0o400) throws -> [DoctorFinding] {
         let folder = try Folder()
         _ = try Postern()(
             "dkim", "genkey", "--domain", "example.org", "--selector", "s1", "--ed25519", "--out", folder.file("s1.pem")
         )
         let path = try folder.write(
-            "[dkim]\nnonsense = 1\n[[dkim.key]]\ndomain = \"example.org\"\nselector = \"s1\"\nfile = \"s1.pem\"\n",
-            to: "p.toml")
-        func findings() throws -> [DoctorFinding] {
-            let result = Configuration.load(path: path, for: .check, as: .current)
-            let entries = try #require(result.readable?.dkim.entries)
-            return FileFindings.configuration(result.problems, entries, check: "postern check")
+            "[dkim]\n\(isSensible ? "" : "nonsense = 1\n")[[dkim.key]]\ndomain = \"example.org\"\nselector = \"s1\"\n"
+                + "file = \"s1.pem\"\n", to: "p.toml")
+        chmod(folder.file("s1.pem"), mode)
+        let result = Configuration.load(path: path, for: .check, as: .current)
+        let entries = try #require(result.readable?.dkim.entries)
+        return FileFindings.configuration(result.problems, entries, check: "postern check").map { finding in
+            DoctorFinding(
+                finding.id, finding.severity, at: finding.places, finding.what, why: finding.why,
+                mends: finding.mends.map { mend in
+                    guard case .command(let line) = mend else { return mend }
+                    return .command(line.replacing(folder.path, with: "/folder"))
+                })
         }
-        #expect(try findings().map(\.id) == [.configuration])
-        chmod(folder.file("s1.pem"), 0o644)
-        let found = try findings()
-        #expect(found.map(\.id) == [.configuration, .keyFile] || found.map(\.id) == [.keyFile, .configuration])
+    }
+
+    @Test("a key that others can read is a finding with the command that mends it") func keyFile() throws {
+        #expect(try Self.fileFindings() == [])
+        #expect(try Self.fileFindings(isSensible: false).map(\.id) == [.configuration])
+        let found = try Self.fileFindings(isSensible: false, mode: 0o644)
+        #expect(Set(found.map(\.id)) == [.configuration, .keyFile] && found.count == 2)
         let key = try #require(found.first { $0.id == .keyFile })
+        #expect(key.mends == [.command("chown postern-dkim /folder/s1.pem && chmod 0400 /folder/s1.pem")])
+    }
+
+    @Test("backups are known by the word that they leave") func backups() throws {
+        let folder = try Folder()
+        let now = UnixTime(seconds: 1_795_000_000)
+        func backup() -> DoctorMachine.Backup { DoctorMachine.backup(in: folder.path, now: now) }
+        #expect(backup() == .never)
+        func write(_ kind: LastBackup.Kind, ago: Int64) throws {
+            try LastBackup(time: UnixTime(seconds: 1_795_000_000 - ago), octets: 1).write(as: kind, in: folder.path)
+        }
+        try write(.made, ago: 7200)
+        #expect(backup() == .made(ago: 7200, tested: nil))
+        try write(.tested, ago: 3600)
+        #expect(backup() == .made(ago: 7200, tested: 3600))
+        // A clock that was set back.
+        try write(.made, ago: -50)
+        #expect(backup() == .made(ago: 0, tested: 3600))
+        try folder.write("{\"time\":", to: "backup.last")
+        #expect(backup() == .unknown)
+        #expect(DoctorMachine.backup(in: folder.file("absent"), now: now) == .unknown)
+    }
+
+    @Test("networks that nobody compares are told") func unread() throws {
+        var fixture = DoctorFixture()
+        #expect(OriginFindings.unread(try fixture.subject()) == [])
+        fixture.main["mynetworks"] = "127.0.0.0/8 !192.0.2.1 cidr:/etc/postfix/networks"
         #expect(
-            key.mends == [
-                .command("chown postern-dkim \(folder.file("s1.pem")) && chmod 0400 \(folder.file("s1.pem"))")
+            OriginFindings.unread(try fixture.subject()) == [
+                "mynetworks against host.networks: !192.0.2.1 is no network but a table, a file or an exclusion"
             ])
     }
 }

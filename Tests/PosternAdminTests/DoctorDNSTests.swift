@@ -56,6 +56,10 @@ import Testing
         Row(
             "a HELO of one transport", "helo_name",
             change: { $0.overrides["relay/unix/smtp_helo_name"] = "localhost" }),
+        Row("a host name that is none", "helo_name") {
+            $0.main["myhostname"] = "vm"
+            $0.main["smtp_helo_name"] = "vm"
+        },
         Row(
             "an address that the name lacks", "note:helo_name",
             change: { $0.machine.addresses = [.v4(0xC000_0219), .v4(0xC000_021A)] }),
@@ -101,15 +105,38 @@ import Testing
         return fixture
     }
 
-    @Test("names and domains", arguments: rows) func domains(row: Row) throws {
-        var fixture = Self.fixture()
-        row.change(&fixture)
+    /// What is found of a host in its zone.
+    static func findings(_ row: Row, _ fixture: DoctorFixture) throws -> [DoctorFinding] {
         let zone = row.old.isEmpty ? Self.zone : Self.zone.replacing(row.old, with: row.new)
         #expect(row.old.isEmpty || zone != Self.zone)
         let dns = try ZoneResolver(zone: zone)
-        let findings = DomainFindings(
+        let found = DomainFindings(
             subject: try fixture.subject(), dns: { dns }, now: UnixTime(seconds: 1_795_000_000)
         ).all()
+        return DoctorFinding.merged(found)
+    }
+
+    static func findings(_ row: Row) throws -> [DoctorFinding] {
+        var fixture = Self.fixture()
+        row.change(&fixture)
+        return try findings(row, fixture)
+    }
+
+    @Test("what is proposed silences it", arguments: rows) func mended(row: Row) throws {
+        var fixture = Self.fixture()
+        row.change(&fixture)
+        for finding in try Self.findings(row, fixture) {
+            let isComplete = finding.mends.allSatisfy { if case .command = $0 { true } else { false } }
+            guard isComplete else { continue }
+            var copy = fixture
+            try copy.apply(finding)
+            let after = try Self.findings(row, copy)
+            #expect(!after.contains { $0.id == finding.id }, "\(finding.lines)\(after.map(\.lines).joined())")
+        }
+    }
+
+    @Test("names and domains", arguments: rows) func domains(row: Row) throws {
+        let findings = try Self.findings(row)
         #expect(DoctorWiringTests.shown(findings) == row.found, "\(findings.map(\.lines).joined())")
         #expect(findings.allSatisfy { !$0.mends.isEmpty && !$0.why.isEmpty })
     }
@@ -146,8 +173,9 @@ import Testing
         #expect(DoctorWiringTests.shown(findings) == expected, "\(findings.map(\.lines).joined())")
     }
 
-    @Test("keys are published and the same", arguments: ["ok", "mismatch", "nxdomain", "revoked"])
-    func keys(result: String) throws {
+    /// What is found of a key whose record is so.
+    /// - Parameter result: in the words of `postern dkim testkey`.
+    static func keyFindings(_ result: String) throws -> [DoctorFinding] {
         let folder = try Folder()
         let made = try Postern()(
             "dkim", "genkey", "--domain", "example.org", "--selector", "s1", "--ed25519", "--out",
@@ -167,7 +195,12 @@ import Testing
         let zone = values[result].map { "s1._domainkey.example.org. IN TXT \"\($0)\"\n" } ?? "x.org. IN A 192.0.2.1\n"
         let tests = try KeyFindings.tests(of: [key], config: "/etc/p o.toml", dns: try ZoneResolver(zone: zone))
         #expect(tests.map(\.result) == [result])
-        let findings = KeyFindings.all(tests, requirePublished: true)
+        return KeyFindings.all(tests, requirePublished: true)
+    }
+
+    @Test("keys are published and the same", arguments: ["ok", "mismatch", "nxdomain", "revoked"])
+    func keys(result: String) throws {
+        let findings = try Self.keyFindings(result)
         // The only key of its domain does not rest.
         #expect(DoctorWiringTests.shown(findings) == (result == "ok" ? [] : ["dkim_key"]))
         #expect(

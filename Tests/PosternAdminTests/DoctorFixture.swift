@@ -51,7 +51,7 @@ struct DoctorFixture {
 
         """
     var machine = DoctorMachine(
-        running: Set(DaemonName.allCases), isClockSynchronised: true)
+        running: Set(DaemonName.allCases), isClockSynchronised: true, backup: .made(ago: 3600, tested: 86_400))
     /// `--postfix-config`.
     var folder: String?
 

@@ -31,6 +31,8 @@ import Testing
     private static let dmarc = "{ unix:postern/dmarc.sock, default_action=accept, command_timeout=30s }"
     private static let policy =
         "check_policy_service { unix:postern/policy.sock, timeout=12s, default_action=DUNNO }"
+    /// Whose lines change more than texts.
+    private static let ofTheMachine: [DoctorFinding.ID] = [.socketUnreachable, .daemonDown, .state, .clock, .backup]
     private static let submission = "submission/inet/smtpd_milters"
     private static let recipients = "smtpd_recipient_restrictions"
 
@@ -375,6 +377,19 @@ import Testing
         Row("no rights", "state") {
             $0.machine.stateTroubles = [.init(daemon: .policy, text: "expected …, found …", command: "chown x y")]
         },
+        Row("no rights of a daemon that nobody uses") {
+            $0.machine.running.remove(.rate)
+            $0.toml = $0.toml.replacing(/\[\[limit\]\](\n[a-z].*)+/, with: "")
+            $0.main["smtpd_end_of_data_restrictions"] = ""
+            $0.overrides["submission/inet/smtpd_recipient_restrictions"] = nil
+            $0.machine.stateTroubles = [.init(daemon: .rate, text: "expected …, found …", command: "chown x y")]
+        },
+        Row("a disk that the kernel has stopped to write to", "state") {
+            $0.machine.disks = [
+                .init(
+                    folder: "/var/lib/postern", free: 1 << 40, total: 1 << 40, freeFiles: 1 << 20, isReadOnly: true)
+            ]
+        },
         Row("a full disk", "disk_space") {
             $0.machine.disks = [.init(folder: "/var/lib/postern", free: 1 << 20, total: 1 << 40, freeFiles: 1 << 20)]
         },
@@ -395,6 +410,18 @@ import Testing
         },
         Row("a clock that nobody keeps", "warning:clock") { $0.machine.isClockSynchronised = false },
         Row("a clock that nobody knows of") { $0.machine.isClockSynchronised = nil },
+        Row("never a backup", "note:backup") { $0.machine.backup = .never },
+        Row("no backup for two nights", "warning:backup") {
+            $0.machine.backup = .made(ago: 2 * 86_400, tested: 86_400)
+        },
+        Row("backups that nobody has ever tried", "note:backup") {
+            $0.machine.backup = .made(ago: 3600, tested: nil)
+        },
+        Row("backups that nobody has tried for long", "note:backup") {
+            $0.machine.backup = .made(ago: 3600, tested: 15 * 86_400)
+        },
+        Row("a backup of last night") { $0.machine.backup = .made(ago: 30 * 3600, tested: 13 * 86_400) },
+        Row("backups that nobody could look at") { $0.machine.backup = .unknown },
     ]
 
     @Test("what is found", arguments: rows) func found(row: Row) throws {
@@ -419,7 +446,7 @@ import Testing
             {
                 var copy = fixture
                 // Those about the machine are tried on a real one.
-                guard ![.socketUnreachable, .daemonDown, .state, .clock].contains(finding.id) else { continue }
+                guard !Self.ofTheMachine.contains(finding.id) else { continue }
                 try copy.apply(finding)
                 let after = try copy.findings()
                 #expect(!after.contains(finding), "\(finding.lines)\(copy.main)")
@@ -433,7 +460,7 @@ import Testing
             for finding in before { try fixture.apply(finding) }
             let left = try fixture.findings().filter { finding in
                 !finding.mends.allSatisfy { if case .advice = $0 { true } else { false } }
-                    && ![.socketUnreachable, .daemonDown, .state, .clock].contains(finding.id)
+                    && !Self.ofTheMachine.contains(finding.id)
             }
             #expect(left.isEmpty, "\(left.map(\.lines).joined())")
         }

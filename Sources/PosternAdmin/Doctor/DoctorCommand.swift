@@ -16,7 +16,8 @@ struct DoctorCommand: Subcommand {
             Reads Postfix's configuration by postconf(1): main.cf, the services of master.cf and what each of them \
             overrides; and postern.toml. Dials each socket that Postfix dials, as Postfix's user and from inside of \
             its chroot, which only root can. Asks DNS about this host's name and address, the domains that it signs \
-            for, their keys, and the DNS lists in use. Looks at rights, disks and the clock. Nothing is changed.
+            for, their keys, and the DNS lists in use. Tries the store that hosts share ([store]). Looks at rights, \
+            disks, the clock and the age of the last backup. Nothing is changed.
 
             Prints for each finding what is wrong and where, why it matters, and what mends it:
               SEVERITY: FINDING (WHERE): …
@@ -97,8 +98,9 @@ struct DoctorCommand: Subcommand {
         var subject = DoctorSubject(postfix: postfix, configuration: configuration)
         subject.machine = DoctorMachine(
             configuration, postfix, control: asked, trying: Self.sockets(subject),
-            resolvers: surroundings.systemResolvers())
+            resolvers: surroundings.systemResolvers(), now: surroundings.now())
         let config = options.config.map { " \(PostfixEdit.quoted($0))" } ?? ""
+        subject.configOption = options.config.map { " --config \(PostfixEdit.quoted($0))" } ?? ""
         // Whoever may not look at the keys knows nothing about them.
         let isBlind = KeyAdvice.onRights(of: surroundings.keyReader()) != nil
         let keyFiles = Set(configuration.dkim.entries.map(\.keyPath))
@@ -112,7 +114,7 @@ struct DoctorCommand: Subcommand {
         findings += network.findings
         let report = Report(
             findings: DoctorFinding.merged(findings),
-            notLookedAt: Self.untried(subject) + network.notLookedAt
+            notLookedAt: Self.untried(subject) + OriginFindings.unread(subject) + network.notLookedAt
                 + (isBlind ? ["private keys: only root and user \(KeyOwner.daemonUser) may read them"] : []),
             version: postfix.version.description, reload: subject.edit.reload)
         return options.json
@@ -167,6 +169,7 @@ struct DoctorCommand: Subcommand {
             let text = "sockets: \(reason)"
             if !reasons.contains(text) { reasons.append(text) }
         }
+        if subject.machine.backup == .unknown { reasons.append("backups: only who may enter state.directory knows") }
         return reasons
     }
 }

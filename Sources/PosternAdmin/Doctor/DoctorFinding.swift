@@ -166,5 +166,6 @@ extension DoctorFinding {
         case state = "state"
         case diskSpace = "disk_space"
         case clock = "clock"
+        case backup = "backup"
     }
 }

@@ -1,5 +1,5 @@
 // What the doctor must know of this machine beside Postfix's and our own configuration: which daemons run, whether
-// sockets answer, rights on the state folder, room on disks, the clock. A value that tests write down; how it is
+// sockets answer, rights on the state folder, room on disks, the clock, backups. A value that tests write down; how it is
 // gathered is at the end of the file. Nothing is changed.
 
 internal import Glibc
@@ -19,6 +19,7 @@ struct DoctorMachine: Sendable {
     var disks: [Disk] = []
     /// nil: the kernel did not tell.
     var isClockSynchronised: Bool?
+    var backup = Backup.unknown
     /// Why the store of `[store]` does not take what it is asked; nil where it does, or there is none.
     var storeTrouble: String?
     /// Whom this system asks for DNS.
@@ -41,6 +42,17 @@ struct DoctorMachine: Sendable {
         var free: Int
         var total: Int
         var freeFiles: Int
+        /// As after errors of the disk, where the kernel goes on without writing.
+        var isReadOnly = false
+    }
+
+    /// What `postern backup` has left word of; ages in seconds.
+    enum Backup: Hashable, Sendable {
+        /// It could not be looked at.
+        case unknown
+        case never
+        /// - Parameter tested: since a test has found that one would do; nil where none ever did.
+        case made(ago: Int, tested: Int?)
     }
 }
 
@@ -51,7 +63,7 @@ extension DoctorMachine {
     /// - Parameter trying: the sockets that Postfix dials, and from where.
     init(
         _ configuration: Configuration, _ postfix: PostfixView, control: DaemonControl, trying: [DialledSocket],
-        resolvers: [IPAddress]
+        resolvers: [IPAddress], now: UnixTime
     ) {
         for daemon in DaemonName.allCases {
             switch control.ask(daemon, "status") {
@@ -67,9 +79,10 @@ extension DoctorMachine {
                 outcome: probe.outcome(socket.spelling, isChrooted: socket.isChrooted))
         }
         let state = configuration.state.directory
-        stateTroubles = running.sorted { $0.rawValue < $1.rawValue }.compactMap { Self.trouble(of: $0, in: state) }
+        stateTroubles = DaemonName.allCases.compactMap { Self.trouble(of: $0, in: state) }
         disks = [state, postfix.queueFolder].compactMap(Self.disk)
         isClockSynchronised = Self.clock()
+        backup = Self.backup(in: state, now: now)
         storeTrouble = configuration.store.url.flatMap { Self.trouble(of: $0, configuration.store) }
         self.resolvers = resolvers
         addresses = Self.globalAddresses()
@@ -88,9 +101,19 @@ extension DoctorMachine {
     /// For finding the server; longer than StoreKeeper takes to connect.
     private static let storePatience = Duration.seconds(10)
 
-    /// postern-dkim remembers nothing. Judged by owner and mode, as path_resolution(7) does.
+    static func backup(in folder: String, now: UnixTime) -> Backup {
+        guard access(folder, X_OK) == 0 else { return .unknown }
+        func age(_ last: LastBackup) -> Int { Int(clamping: max(0, (now - last.time).components.seconds)) }
+        guard let made = LastBackup.read(.made, in: folder) else {
+            // One that is there and cannot be read is told of by nobody else.
+            return access(Files.path(LastBackup.Kind.made.rawValue, below: folder), F_OK) == 0 ? .unknown : .never
+        }
+        return .made(ago: age(made), tested: LastBackup.read(.tested, in: folder).map(age))
+    }
+
+    /// Judged by owner and mode, as path_resolution(7) does.
     private static func trouble(of daemon: DaemonName, in folder: String) -> StateTrouble? {
-        guard daemon != .dkim, let user = UserIdentity(named: daemon.rawValue), user.uid != 0 else { return nil }
+        guard let user = UserIdentity(named: daemon.rawValue), user.uid != 0 else { return nil }
         // As systemd/tmpfiles.d/postern.conf makes it.
         let command = "install -d -o root -g postern -m 3770 \(PostfixEdit.quoted(folder))"
         var status = stat()
@@ -101,7 +124,7 @@ extension DoctorMachine {
         let bits: mode_t =
             status.st_uid == user.uid
             ? S_IWUSR | S_IXUSR : user.groups.contains(status.st_gid) ? S_IWGRP | S_IXGRP : S_IWOTH | S_IXOTH
-        guard status.st_mode & bits != bits else { return nil }
+        guard status.st_mode & bits != bits else { return fileTrouble(of: daemon, user, in: folder) }
         let mode = String(status.st_mode & 0o7777, radix: 8)
         return StateTrouble(
             daemon: daemon,
@@ -109,6 +132,22 @@ extension DoctorMachine {
                 "expected a folder that user \(user.name) can write to, found mode \(mode) of uid \(status.st_uid) and "
                 + "gid \(status.st_gid) at \(folder)",
             command: command)
+    }
+
+    /// Files that another user's process has made, such as a restore by hand.
+    private static func fileTrouble(of daemon: DaemonName, _ user: UserIdentity, in folder: String) -> StateTrouble? {
+        for state in BackupManifest.State.allCases where state.daemon == daemon {
+            let path = Files.path(state.fileName, below: folder)
+            var status = stat()
+            guard stat(path, &status) == 0, status.st_uid != user.uid else { continue }
+            // SQLite has files of its own beside it.
+            let files = PostfixEdit.quoted(path) + (state.isSQLite ? "*" : "")
+            return StateTrouble(
+                daemon: daemon,
+                text: "expected a file of user \(user.name), found one of uid \(status.st_uid) at \(path)",
+                command: "chown \(user.name) \(files)")
+        }
+        return nil
     }
 
     private static func disk(_ folder: String) -> Disk? {
@@ -121,7 +160,8 @@ extension DoctorMachine {
         // Some file systems (btrfs) count no files: all numbers are 0 then.
         let freeFiles = status.f_files == 0 ? .max : Int(clamping: status.f_favail)
         return Disk(
-            folder: folder, free: octets(status.f_bavail), total: octets(status.f_blocks), freeFiles: freeFiles)
+            folder: folder, free: octets(status.f_bavail), total: octets(status.f_blocks), freeFiles: freeFiles,
+            isReadOnly: status.f_flag & UInt(ST_RDONLY) != 0)
     }
 
     /// Whether something keeps the kernel's clock right. Source: adjtimex(2), TIME_ERROR.

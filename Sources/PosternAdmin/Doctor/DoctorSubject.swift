@@ -15,6 +15,8 @@ struct DoctorSubject: Sendable {
     let postfix: PostfixView
     let configuration: Configuration
     var machine = DoctorMachine()
+    /// What a line must say behind `postern`'s subcommand to read the same configuration: ` --config /etc/p.toml`.
+    var configOption = ""
 
     var edit: PostfixEdit { PostfixEdit(folder: postfix.folder) }
 

@@ -140,10 +140,10 @@ struct DomainFindings {
                     "\(hasTLSA ? "a TLSA record of \(exchange)" : "MTA-STS of \(domain)") asks for TLS, and Postfix "
                         + "offers none",
                     why: "senders that heed it do not deliver to us",
-                    mends: [
-                        subject.edit.set("smtpd_tls_security_level", "may", for: service),
-                        .advice("and name a certificate: smtpd_tls_chain_files"),
-                    ])
+                    mends: (subject.asksForTLS(service)
+                        ? [] : [subject.edit.set("smtpd_tls_security_level", "may", for: service)])
+                        + (subject.hasCertificate(service)
+                            ? [] : [.advice("name a certificate: smtpd_tls_chain_files (TLS_README)")]))
             ]
         }
         if policies > 1 {
@@ -192,10 +192,15 @@ extension DoctorSubject {
     }
 
     /// STARTTLS is there. Source: TLS_README.
-    func offersTLS(_ service: PostfixService) -> Bool {
+    func offersTLS(_ service: PostfixService) -> Bool { asksForTLS(service) && hasCertificate(service) }
+
+    fileprivate func asksForTLS(_ service: PostfixService) -> Bool {
         let level = postfix.value("smtpd_tls_security_level", service).lowercased()
-        guard level.isEmpty ? postfix.isYes("smtpd_use_tls", service) : level != "none" else { return false }
-        return ["smtpd_tls_cert_file", "smtpd_tls_chain_files", "smtpd_tls_eccert_file"].contains {
+        return level.isEmpty ? postfix.isYes("smtpd_use_tls", service) : level != "none"
+    }
+
+    fileprivate func hasCertificate(_ service: PostfixService) -> Bool {
+        ["smtpd_tls_cert_file", "smtpd_tls_chain_files", "smtpd_tls_eccert_file"].contains {
             !["", "none"].contains(postfix.value($0, service).lowercased())
         }
     }

@@ -1,5 +1,5 @@
 // What is wrong on this machine: the configuration and the files that it names, rights on the state folder, room on the
-// disks, the clock.
+// disks, the clock, and backups.
 
 internal import Glibc
 internal import PosternDaemon
@@ -7,7 +7,8 @@ internal import PosternMail
 
 enum FileFindings {
     static func all(_ subject: DoctorSubject) -> [DoctorFinding] {
-        state(subject.machine) + subject.machine.disks.flatMap { disk($0, subject) } + clock(subject.machine)
+        state(subject) + subject.machine.disks.flatMap { disk($0, subject) } + clock(subject.machine)
+            + backup(subject.machine.backup, subject.configOption)
     }
 
     // MARK: The configuration
@@ -41,8 +42,8 @@ enum FileFindings {
 
     // MARK: State, disks
 
-    private static func state(_ machine: DoctorMachine) -> [DoctorFinding] {
-        machine.stateTroubles.map { trouble in
+    private static func state(_ subject: DoctorSubject) -> [DoctorFinding] {
+        subject.machine.stateTroubles.filter { subject.uses($0.daemon) }.map { trouble in
             DoctorFinding(
                 .state, .error, at: [trouble.daemon.rawValue], trouble.text,
                 why: "what \(trouble.daemon.rawValue) learns is lost with its next start, or it does not start",
@@ -56,8 +57,9 @@ enum FileFindings {
     private static let fewFiles = 100
 
     private static func disk(_ disk: DoctorMachine.Disk, _ subject: DoctorSubject) -> [DoctorFinding] {
-        // smtpd takes no mail below 1.5 times the largest message. Source: postconf(5), queue_minfree.
         let isQueue = disk.folder == subject.postfix.queueFolder
+        if disk.isReadOnly { return [readOnly(disk.folder, isQueue: isQueue)] }
+        // smtpd takes no mail below 1.5 times the largest message. Source: postconf(5), queue_minfree.
         let largest = Int(subject.postfix.value("message_size_limit")) ?? 0
         let (half, _) = largest.dividedReportingOverflow(by: 2)
         let needed = isQueue ? max(leastOctets, min(largest, 1 << 50) + min(half, 1 << 50)) : leastOctets
@@ -73,6 +75,62 @@ enum FileFindings {
                     : "the daemons forget what they learn: greylisting, limits, facts for reports",
                 mends: [.advice("make room, or move the folder")])
         ]
+    }
+
+    private static func readOnly(_ folder: String, isQueue: Bool) -> DoctorFinding {
+        DoctorFinding(
+            .state, .error, at: [folder], "the disk of \(folder) is mounted read-only",
+            why: isQueue
+                ? "Postfix takes no mail: it cannot write its queue"
+                : "the daemons forget what they learn: greylisting, limits, facts for reports",
+            mends: [
+                .advice(
+                    "journalctl -k says whether the disk has failed; when it is sound again: mount -o remount,rw, with its "
+                        + "mount point")
+            ])
+    }
+
+    // MARK: Backups
+
+    /// Postern's own are made each night, with some patience; as contrib/prometheus's PosternBackupOld.
+    private static let oldBackup = 36 * 3600
+    /// Tests are weekly; as PosternBackupUntested.
+    private static let oldTest = 14 * 86_400
+
+    private static func backup(_ backup: DoctorMachine.Backup, _ option: String) -> [DoctorFinding] {
+        let loss = "with this disk the private keys go, and what the daemons remember"
+        let timers = "each night by itself: systemctl enable --now postern-backup.timer postern-backup-test.timer"
+        switch backup {
+        case .unknown: return []
+        case .never:
+            return [
+                DoctorFinding(
+                    .backup, .note, "no backup of this host was ever made", why: loss,
+                    mends: [.command("postern backup create\(option)"), .advice(timers)])
+            ]
+        case .made(let age, _) where age > oldBackup:
+            return [
+                DoctorFinding(
+                    .backup, .warning, "the last backup of this host is \(ReportNumber.duration(age)) old", why: loss,
+                    mends: [
+                        .command("postern backup create\(option)"),
+                        .advice("why none was made since: journalctl -u postern-backup; \(timers)"),
+                    ])
+            ]
+        case .made(_, let tested):
+            guard tested.map({ $0 > oldTest }) ?? true else { return [] }
+            return [
+                DoctorFinding(
+                    .backup, .note,
+                    tested.map { "the last test of a backup is \(ReportNumber.duration($0)) old" }
+                        ?? "no backup of this host was ever tested",
+                    why: "nobody knows whether it would do",
+                    mends: [
+                        .command("postern backup test\(option)"),
+                        .advice("each week by itself: systemctl enable --now postern-backup-test.timer"),
+                    ])
+            ]
+        }
     }
 
     // MARK: The clock

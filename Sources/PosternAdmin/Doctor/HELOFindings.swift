@@ -17,9 +17,9 @@ struct HELOFindings {
     func all() -> (findings: [DoctorFinding], addresses: [Host]) {
         var findings = subject.badHELONames
         var addresses: [Host] = []
-        for (name, place) in subject.heloNames {
+        for (name, place, service) in subject.heloNames {
             let found = hostAddresses(name)
-            findings += host(name, place, found)
+            findings += host(name, place, service, found)
             addresses += found.addresses.map { (name, $0) }
         }
         return (findings, addresses)
@@ -52,7 +52,9 @@ struct HELOFindings {
         return found
     }
 
-    private func host(_ name: DomainName, _ place: String, _ found: HostAddresses) -> [DoctorFinding] {
+    private func host(
+        _ name: DomainName, _ place: String, _ service: PostfixService?, _ found: HostAddresses
+    ) -> [DoctorFinding] {
         let isRelayed = subject.isRelayed
         guard !found.addresses.isEmpty else {
             guard !found.isUnknown else { return [] }
@@ -77,13 +79,13 @@ struct HELOFindings {
         }
         let answers = dns().answers(to: found.addresses.map { Question($0.reverseName, .ptr) })
         for (address, answer) in zip(found.addresses, answers) {
-            findings += ptr(of: address, answer, name, isRelayed: isRelayed)
+            findings += ptr(of: address, answer, name, service, isRelayed: isRelayed)
         }
         return findings
     }
 
     private func ptr(
-        of address: IPAddress, _ answer: Answer, _ name: DomainName, isRelayed: Bool
+        of address: IPAddress, _ answer: Answer, _ name: DomainName, _ service: PostfixService?, isRelayed: Bool
     ) -> [DoctorFinding] {
         var names: [DomainName] = []
         switch answer {
@@ -111,7 +113,7 @@ struct HELOFindings {
                     .advice("have the PTR set to \(name)"),
                     // A name of somebody else's would be wrong in HELO.
                     names.count == 1
-                        ? subject.edit.set("smtp_helo_name", shown)
+                        ? subject.edit.set("smtp_helo_name", shown, for: service)
                         : .advice("or set smtp_helo_name to the PTR's name"),
                 ])
         ]
@@ -124,32 +126,40 @@ extension DoctorSubject {
     /// All mail leaves through another host.
     var isRelayed: Bool { !postfix.value("relayhost").isEmpty }
 
-    private var heloTexts: [(text: String, place: String)] {
+    /// What each of Postfix's clients says in HELO; nil where there is none but main.cf.
+    private var heloTexts: [(text: String, service: PostfixService?)] {
         let clients = postfix.services(of: "smtp")
-        var found: [(text: String, place: String)] = []
-        for service in clients.isEmpty ? [nil] : clients.map(Optional.some) {
-            let text = postfix.value("smtp_helo_name", service)
-            if !found.contains(where: { $0.text == text }) { found.append((text, service?.place ?? "smtp_helo_name")) }
+        return (clients.isEmpty ? [nil] : clients.map(Optional.some)).map { (postfix.value("smtp_helo_name", $0), $0) }
+    }
+
+    private static func heloName(_ text: String) -> DomainName? {
+        guard let name = try? DomainName(text), name.isHostname(minLabels: 2) else { return nil }  // told below
+        return name
+    }
+
+    /// What Postfix says in HELO, each name once, and the first service that does.
+    var heloNames: [(name: DomainName, place: String, service: PostfixService?)] {
+        var found: [(name: DomainName, place: String, service: PostfixService?)] = []
+        for (text, service) in heloTexts {
+            guard let name = Self.heloName(text), !found.contains(where: { $0.name == name }) else { continue }
+            found.append((name, service?.place ?? "smtp_helo_name", service))
         }
         return found
     }
 
-    /// What Postfix says in HELO, and the service that does.
-    var heloNames: [(name: DomainName, place: String)] {
-        heloTexts.compactMap { text, place in
-            guard let name = try? DomainName(text), name.isHostname(minLabels: 2) else { return nil }  // told below
-            return (name, place)
-        }
-    }
-
     /// HELO names that are none. Source: RFC 5321 §4.1.1.1, §2.3.5.
     var badHELONames: [DoctorFinding] {
-        let good = heloNames.map(\.place)
-        return heloTexts.filter { !good.contains($0.place) }.map { text, place in
-            DoctorFinding(
-                .heloName, isRelayed ? .note : .error, at: [place], "we say HELO \(text), which is no full host name",
+        let right = "\(configuration.host.name)"
+        return heloTexts.filter { Self.heloName($0.text) == nil }.map { text, service in
+            // It follows myhostname, unless it is set by itself.
+            let isOwn = service?.overrides["smtp_helo_name"] != nil || text != postfix.value("myhostname")
+            return DoctorFinding(
+                .heloName, isRelayed ? .note : .error, at: [service?.place ?? "smtp_helo_name"],
+                "we say HELO \(text), which is no full host name",
                 why: "many receivers refuse a HELO without a domain (RFC 5321 §2.3.5)",
-                mends: [edit.set("myhostname", "\(configuration.host.name)")])
+                mends: isOwn
+                    ? [edit.set("smtp_helo_name", right, for: service)]
+                    : [edit.set("myhostname", right), edit.reset("smtp_helo_name")])
         }
     }
 }

@@ -68,6 +68,13 @@ enum OriginFindings {
         return findings
     }
 
+    /// What of `mynetworks` nobody compares.
+    static func unread(_ subject: DoctorSubject) -> [String] {
+        let words = PostfixWords.split(subject.postfix.value("mynetworks")) ?? []
+        guard let other = words.first(where: { network($0) == nil }) else { return [] }
+        return ["mynetworks against host.networks: \(other) is no network but a table, a file or an exclusion"]
+    }
+
     /// `192.0.2.0/24`, `[2001:db8::]/32`, `[::1]`; mapped networks (::ffff:127.0.0.0/104) as IPv4.
     static func network(_ word: String) -> Network? {
         var text = word

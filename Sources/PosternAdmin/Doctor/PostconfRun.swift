@@ -34,7 +34,9 @@ struct PostconfRun {
     private func program() throws(CommandFailure) -> String {
         guard let program = candidates.first(where: { access($0, X_OK) == 0 }) else {
             throw CommandFailure(
-                .unavailable, "expected Postfix's postconf, found none of \(candidates.joined(separator: ", "))")
+                .unavailable,
+                "expected Postfix's postconf, found none of \(candidates.joined(separator: ", ")); is Postfix on this host?"
+            )
         }
         return program
     }
@@ -43,48 +45,65 @@ struct PostconfRun {
 
     private func run(_ program: String, _ options: [String]) throws(CommandFailure) -> [UInt8] {
         let words = [program] + (folder.map { ["-c", $0] } ?? []) + options
+        let (octets, status) = try Self.run(words, .output)
+        guard status != 0 else { return octets }
+        // Only now its words matter: a pipe for each would have to be emptied by turns.
+        let said = String(decoding: try Self.run(words, .complaints).octets, as: UTF8.self)
+        let lines = said.split(separator: "\n")
+        let reason = lines.last { $0.contains("fatal: ") } ?? lines.last ?? "nothing said"
+        let shown = words.joined(separator: " ")
+        // wait(2): the low 7 bits are a signal's number, the next 8 the exit status.
+        throw CommandFailure(
+            .unavailable,
+            "\(shown): expected exit status 0, found \(status & 0x7F == 0 ? "\(status >> 8)" : "its death"): "
+                + DaemonControl.printable(String(reason)))
+    }
+
+    /// Which of its streams is read.
+    private enum Stream: Int32 {
+        case output = 1
+        case complaints = 2
+    }
+
+    private static func run(
+        _ words: [String], _ stream: Stream
+    ) throws(CommandFailure) -> (octets: [UInt8], status: Int32) {
         let shown = words.joined(separator: " ")
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0, let reading = ends.first, let writing = ends.last else {
             throw CommandFailure(.unavailable, "cannot run \(shown): \(SystemText.of(errno))")
         }
         defer { close(reading) }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }  // the child has its copy at 1
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }  // the child has its copy
         let child: pid_t
-        do throws(CommandFailure) { child = try Self.start(words, output: writing) } catch {
+        do throws(CommandFailure) { child = try start(words, stream, writing) } catch {
             close(writing)
             throw error
         }
         close(writing)
-        let octets = Self.read(reading, until: .after(Self.maxWait))
+        let octets = read(reading, until: .after(maxWait))
         if octets == nil { kill(child, SIGKILL) }
         var status: Int32 = 0
         while waitpid(child, &status, 0) < 0, errno == EINTR {}
         guard let octets else {
             throw CommandFailure(
                 .unavailable,
-                "\(shown): expected at most \(PostfixView.maxOctets) octets in \(Self.maxWait.components.seconds) s, "
+                "\(shown): expected at most \(PostfixView.maxOctets) octets in \(maxWait.components.seconds) s, "
                     + "found more")
         }
-        // wait(2): the low 7 bits are a signal's number, the next 8 the exit status.
-        guard status == 0 else {
-            throw CommandFailure(
-                .unavailable,
-                "\(shown): expected exit status 0, found \(status & 0x7F == 0 ? "\(status >> 8)" : "its death"); "
-                    + "run it by hand to see why")
-        }
-        return octets
+        return (octets, status)
     }
 
-    /// Starts it with its output on a pipe and its warnings nowhere: what is wrong with main.cf's syntax is Postfix's
+    /// Starts it with one stream on a pipe and the other one nowhere: what it warns of in main.cf's syntax is Postfix's
     /// own to tell.
-    private static func start(_ words: [String], output: Int32) throws(CommandFailure) -> pid_t {
+    private static func start(_ words: [String], _ stream: Stream, _ pipe: Int32) throws(CommandFailure) -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_adddup2(&actions, output, 1)
-        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        posix_spawn_file_actions_adddup2(&actions, pipe, stream.rawValue)
+        let other: Stream = stream == .output ? .complaints : .output
+        posix_spawn_file_actions_addopen(&actions, other.rawValue, "/dev/null", O_WRONLY, 0)
         var argv: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         // MAIL_CONFIG and others of the caller's would name another Postfix than the one that is asked about.
         let environment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"]
