@@ -50,6 +50,7 @@ import Testing
     ) throws -> (result: Postern.Result, left: [String]) {
         let folder = try Folder()
         let archive = try folder.write(try TestArchive.octets(files), to: "a")
+        chmod(archive, 0o600)
         let scratch = folder.file("scratch")
         try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
         let result = try Postern().run(["backup", "test", "--scratch", scratch, archive] + words)
