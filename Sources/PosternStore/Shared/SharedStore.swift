@@ -198,8 +198,9 @@ public final class SharedStore: Sendable {
     /// - Returns: whether it works.
     func retry() -> Bool {
         guard hasStarted.load(ordering: .relaxed), !isWorking else { return isWorking }
+        let tries = keeper.pool.tries
         keeper.hurry()
-        return keeper.pool.awaitClosing(until: .after(timeout))
+        return keeper.pool.awaitTry(after: tries, until: .after(timeout))
     }
 
     /// What the end of a process may wait for while it tells a store that works what that lacks.

@@ -93,20 +93,24 @@ final class StoreKeeper: Sendable {
             if pool.failure == nil {
                 trouble.wait(atMost: nil)
             } else {
-                rest(nextPause())
+                let isWaitedFor = rest(nextPause())
                 tryOnce()
+                if isWaitedFor { pool.noteTry() }
             }
         }
     }
 
-    /// Until the time is over, whatever is raised meanwhile; or the end has come, or somebody waits.
-    private func rest(_ pause: Duration) {
+    /// Until the time is over, whatever is raised meanwhile; or the end has come.
+    /// - Returns: whether it was cut short, since somebody waits for the next try.
+    private func rest(_ pause: Duration) -> Bool {
         let end = StoreDeadline.after(pause)
-        while !isEnding.load(ordering: .relaxed), !isHurried.exchange(false, ordering: .relaxed) {
+        while !isEnding.load(ordering: .relaxed) {
+            if isHurried.exchange(false, ordering: .relaxed) { return true }
             let left = end.remaining
-            guard left > 0 else { return }
+            guard left > 0 else { return false }
             trouble.wait(atMost: .nanoseconds(left))
         }
+        return false
     }
 
     /// Twice as long each time; what failed again soon after it came back is not trusted sooner than before.

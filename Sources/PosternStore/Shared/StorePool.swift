@@ -28,6 +28,8 @@ final class StorePool: @unchecked Sendable {
         var taken = 0
         var waiting = 0
         var generation: UInt64 = 0
+        /// Tries that somebody has waited for.
+        var tries: UInt64 = 0
     }
 
     init(timeout: Duration) {
@@ -166,18 +168,27 @@ final class StorePool: @unchecked Sendable {
         }
     }
 
-    /// Waits for `close`.
-    /// - Returns: whether it works; false when the deadline came first.
-    func awaitClosing(until deadline: StoreDeadline) -> Bool {
+    var tries: UInt64 { withLock { $0.tries } }
+
+    /// A try that somebody waits for is over.
+    func noteTry() {
+        withLock { state in
+            state.tries &+= 1
+            pthread_cond_broadcast(changed)
+        }
+    }
+
+    /// Waits for `close`, or for the end of a try.
+    /// - Parameter tries: so many there were before.
+    /// - Returns: whether it works.
+    func awaitTry(after tries: UInt64, until deadline: StoreDeadline) -> Bool {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         // As in `take`: no access to the state lasts over a wait.
         while true {
             if case .closed = state.circuit { return true }
-            guard wait(until: deadline) else {
-                if case .closed = state.circuit { return true }
-                return false
-            }
+            guard state.tries == tries, deadline.remaining > 0 else { return false }
+            _ = wait(until: deadline)
         }
     }
 
