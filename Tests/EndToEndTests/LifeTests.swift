@@ -56,6 +56,26 @@ extension EndToEnd {
             #expect(try host.send(sent, as: .user, from: "ann@example.org").signatures.count == 2)
         }
 
+        @Test("a mistake at a start: exit status 78 with its line; strangers' mail flows, ours waits")
+        func mistake() throws {
+            let host = try MailHost()
+            #expect(try host.dkim.stop() == 0)
+            let right = try String(contentsOfFile: host.configurationPath, encoding: .utf8)
+            let wrong = right + "[[dkim.key]]\nselector = \"s9\"\nnonsense = 1\n"
+            try Data(wrong.utf8).write(to: URL(filePath: host.configurationPath))
+            let error = #expect(throws: HarnessError.self) { try host.restartDKIM() }
+            let text = error?.description ?? ""
+            // EX_CONFIG, sysexits.h.
+            #expect(text.contains("postern-dkim ended with 78"), "\(text)")
+            let line = right.split(separator: "\n", omittingEmptySubsequences: false).count + 2
+            #expect(text.contains("postern.toml:\(line):"), "\(text)")
+            try expectDown(host)
+            try Data(right.utf8).write(to: URL(filePath: host.configurationPath))
+            try host.restartDKIM()
+            let sent = Letter.octets(from: "ann@example.org")
+            #expect(try host.send(sent, as: .user, from: "ann@example.org", troubles: true).signatures.count == 2)
+        }
+
         private func expectDown(_ host: MailHost) throws {
             let stranger = try host.session(.stranger)
             let sent = Letter.octets(from: "cy@example.net")
