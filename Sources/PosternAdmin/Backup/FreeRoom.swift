@@ -5,6 +5,7 @@
 
 internal import Glibc
 internal import PosternDaemon
+internal import PosternMail
 
 /// What a file system has left for us.
 struct FreeRoom: Equatable {
@@ -113,7 +114,8 @@ extension RestoreRun {
         }
         for folder in plan.folders { try need(1, at: folder.path) }
         return needs.values.compactMap { need in
-            need.room.shortage(of: need.octets, files: need.files).map { "\(root.shown(need.place)): \($0)" }
+            let place = need.place == "/" ? LogText.escaped(root.path.utf8) : root.shown(need.place)
+            return need.room.shortage(of: need.octets, files: need.files).map { "\(place): \($0)" }
         }.sorted()
     }
 

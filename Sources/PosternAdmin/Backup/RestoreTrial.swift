@@ -50,7 +50,7 @@ struct RestoreTrial {
         guard troubles.isEmpty else {
             var failure = CommandFailure(
                 .unavailable, "no room for looking at the archive's files: name a folder with more in TMPDIR")
-            failure.notes = troubles.map { "error: \($0)" }
+            failure.notes = troubles.map { "error: \($0.replacing(root, with: Files.folder(of: root)))" }
             throw failure
         }
         try run.perform(surroundings)
