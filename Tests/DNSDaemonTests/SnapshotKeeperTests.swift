@@ -13,20 +13,32 @@ import Testing
 
 @Suite("the cache over a restart")
 struct SnapshotKeeperTests {
+    /// It goes with the last who has it.
+    final class Folder: Sendable {
+        let path: String
+
+        init() throws {
+            var template = Array((NSTemporaryDirectory() + "/postern-dns-XXXXXX").utf8CString)
+            path = try String(cString: #require(mkdtemp(&template)))
+        }
+        deinit { try? FileManager.default.removeItem(atPath: path) }  // what stays behind is in /tmp
+    }
+
     /// A folder, and a postern-dns that listens nowhere.
     final class Rig: Sendable {
-        let folder: String
+        private let owned: Folder
         let server: ForwarderServer
         let log = RecordingLog()
 
-        init(folder: String? = nil) throws {
-            var template = Array((NSTemporaryDirectory() + "/postern-dns-XXXXXX").utf8CString)
-            self.folder = try folder ?? String(cString: #require(mkdtemp(&template)))
+        /// - Parameter earlier: whose folder it takes over.
+        init(after earlier: Rig? = nil) throws {
+            owned = try earlier?.owned ?? Folder()
             server = ForwarderServer(ForwarderSettings(upstreams: [], listen: []), log: log)
             try server.start()
         }
         deinit { server.stop() }
 
+        var folder: String { owned.path }
         var path: String { "\(folder)/dns.snapshot" }
         func keeper(now: Int64 = 1_795_000_000) throws -> SnapshotKeeper {
             try SnapshotKeeper(folder: folder, server: server, log: log, now: { UnixTime(seconds: now) })
@@ -52,15 +64,15 @@ struct SnapshotKeeperTests {
         #expect(try first.names == ["dns.snapshot"])
         var status = stat()
         #expect(stat(first.path, &status) == 0 && status.st_mode & 0o777 == 0o600)
-        let next = try Rig(folder: first.folder)
+        let next = try Rig(after: first)
         try next.keeper(now: 1_795_000_100).load()
         #expect(next.server.counters.cachedAnswers == 3000)
         #expect(next.log.lines == ["took 3000 answers from \(next.path)"])
         // Later than all their times, and on a clock that was set back.
-        let late = try Rig(folder: first.folder)
+        let late = try Rig(after: first)
         try late.keeper(now: 1_795_000_300).load()
         #expect(late.server.counters.cachedAnswers == 0 && late.log.warnings == [])
-        let early = try Rig(folder: first.folder)
+        let early = try Rig(after: first)
         try early.keeper(now: 1_794_000_000).load()
         #expect(early.server.counters.cachedAnswers == 0)
         #expect(early.log.warnings.count == 1 && early.log.warnings.first?.contains("the clock was set back") == true)
