@@ -97,16 +97,8 @@ extension EndToEnd {
         func failover() throws {
             let master = try RedisInstance()
             let replica = try RedisInstance(replicaOf: master)
-            try Await.until("the replica to follow") {
-                try replica.command("INFO", "replication").text.contains("master_link_status:up")
-            }
-            let watchers = try (0..<3).map { _ in try RedisInstance.sentinel(of: master, name: "main", quorum: 2) }
-            try Await.until("the Sentinels to know each other") {
-                try watchers.allSatisfy {
-                    let known = try $0.command("SENTINEL", "MASTER", "main").text
-                    return known.contains("num-other-sentinels\n2") && known.contains("num-slaves\n1")
-                }
-            }
+            try replica.awaitMaster()
+            let watchers = try RedisInstance.sentinels(3, of: master, name: "main", quorum: 2)
             let servers = watchers.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
             let host = try FleetHost(url: "redis+sentinel://\(servers)/main", timeout: "500ms")
             try host.awaitSharing()

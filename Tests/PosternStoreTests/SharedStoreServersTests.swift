@@ -188,13 +188,8 @@ struct SharedStoreServersTests {
         let others = try RedisCertificates(for: ["IP:127.0.0.1"])
         let master = try RedisInstance(tls: certificates)
         let replica = try RedisInstance(tls: certificates, replicaOf: master)
-        try Await.until("the replica to follow", context: { replica.log }) {
-            try replica.command("INFO", "replication").text.contains("master_link_status:up")
-        }
-        let watcher = try RedisInstance.sentinel(of: master, name: "main", quorum: 1)
-        try Await.until("the Sentinel to know the replica", context: { watcher.log }) {
-            try watcher.command("SENTINEL", "MASTER", "main").text.contains("num-slaves\n1")
-        }
+        try replica.awaitMaster()
+        let watcher = try #require(try RedisInstance.sentinels(1, of: master, name: "main", quorum: 1).first)
         let servers = [("127.0.0.1", watcher.port)]
         let store = store(
             to: servers, scheme: .secureSentinel, master: "main", authorities: certificates.authority)
@@ -223,16 +218,8 @@ struct SharedStoreServersTests {
         let master = try RedisInstance(password: "secret")
         let replica = try RedisInstance(
             password: "secret", replicaOf: master, options: ["replica-priority 10"])
-        try Await.until("the replica to follow") {
-            try replica.command("INFO", "replication").text.contains("master_link_status:up")
-        }
-        let watchers = try (0..<3).map { _ in try RedisInstance.sentinel(of: master, name: "main", quorum: 2) }
-        try Await.until("the Sentinels to know each other") {
-            try watchers.allSatisfy {
-                let known = try $0.command("SENTINEL", "MASTER", "main").text
-                return known.contains("num-other-sentinels\n2") && known.contains("num-slaves\n1")
-            }
-        }
+        try replica.awaitMaster()
+        let watchers = try RedisInstance.sentinels(3, of: master, name: "main", quorum: 2)
         let folder = try TemporaryFolder()
         let password = try folder.write("password", "secret").path
         // The first one is not there, which is no hindrance.

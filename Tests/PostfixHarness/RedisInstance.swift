@@ -48,23 +48,39 @@ public final class RedisInstance: Sendable {
             kind: [], address: address, port: port, password: password, tls: tls, lines: lines + options)
     }
 
-    /// A Sentinel, which watches a master and promotes a replica when it is gone; over TLS where the master speaks that.
-    /// - Parameter name: of the master, as Sentinels and `redis+sentinel://` know it.
-    /// - Parameter downAfter: longer than a busy machine holds up a master that is not dead.
-    public static func sentinel(
-        of master: RedisInstance, name: String, quorum: Int, address: String = "127.0.0.1",
-        downAfter: Duration = .seconds(5), options: [String] = []
-    ) throws -> RedisInstance {
-        let (seconds, attoseconds) = downAfter.components
-        let milliseconds = seconds * 1000 + attoseconds / 1_000_000_000_000_000
+    /// Sentinels, which watch a master and promote its one replica when it is gone, once they know that and each other;
+    /// over TLS where the master speaks that.
+    /// - Parameter name: of the master, as they and `redis+sentinel://` know it.
+    public static func sentinels(
+        _ count: Int, of master: RedisInstance, name: String, quorum: Int
+    ) throws -> [RedisInstance] {
+        let all = try (0..<count).map { _ in try sentinel(of: master, name: name, quorum: quorum) }
+        try Await.until("the Sentinels to know each other and the replica", context: { all.map(\.log).joined() }) {
+            try all.allSatisfy {
+                let known = try $0.command("SENTINEL", "MASTER", name).text
+                return known.contains("num-other-sentinels\n\(count - 1)") && known.contains("num-slaves\n1")
+            }
+        }
+        return all
+    }
+
+    private static func sentinel(of master: RedisInstance, name: String, quorum: Int) throws -> RedisInstance {
         var lines = [
             "sentinel monitor \(name) \(master.address) \(master.port) \(quorum)",
-            "sentinel down-after-milliseconds \(name) \(milliseconds)",
+            // Longer than a busy machine holds up a master that is not dead.
+            "sentinel down-after-milliseconds \(name) 5000",
             "sentinel failover-timeout \(name) 5000",
         ]
         if let password = master.password { lines.append("sentinel auth-pass \(name) \(password)") }
         return try RedisInstance(
-            kind: ["--sentinel"], address: address, port: nil, password: nil, tls: master.tls, lines: lines + options)
+            kind: ["--sentinel"], address: "127.0.0.1", port: nil, password: nil, tls: master.tls, lines: lines)
+    }
+
+    /// Waits until this replica follows its master.
+    public func awaitMaster() throws {
+        try Await.until("the replica to follow", context: { log }) {
+            try command("INFO", "replication").text.contains("master_link_status:up")
+        }
     }
 
     private init(
