@@ -37,11 +37,14 @@ public final class SmallDisk: Sendable {
 
     public func empty() throws { try FileManager.default.removeItem(at: folder.file("filler")) }
 
-    /// All files can be read, none written.
+    /// All files can be read, none written. A program that another test starts has all of our files open until it runs
+    /// its own, and no disk becomes read-only as long as a file on it may be written to: that is waited for.
     public func remount(readOnly: Bool) throws {
         let flags = UInt(MS_REMOUNT) | (readOnly ? UInt(MS_RDONLY) : 0)
-        guard mount("none", folder.path, "tmpfs", flags, "size=\(size)") == 0 else {
-            throw HarnessError.system("mount")
+        try Await.until("nobody to have a file of \(folder.path) open") {
+            if mount("none", folder.path, "tmpfs", flags, "size=\(size)") == 0 { return true }
+            guard errno == EBUSY else { throw HarnessError.system("mount") }
+            return false
         }
     }
 }
